@@ -1,0 +1,9 @@
+//! Wire format, rules and state machines of the IMP node.
+//!
+//! Nothing in this crate opens a file, a socket or a clock: time and randomness come in as arguments, what is to be
+//! done comes out as values. That is what lets the rules be tested as properties and fuzzed.
+
+pub mod amount;
+pub mod id;
+pub mod record;
+pub mod time;

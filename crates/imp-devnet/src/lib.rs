@@ -1,0 +1,1 @@
+//! A regtest chain and whole IMP nodes on it.

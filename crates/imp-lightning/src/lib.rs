@@ -1,0 +1,11 @@
+//! The port [`LightningNode`] and its adapters.
+//!
+//! What the daemon needs of a Lightning node is a trait; behind it stands a node that runs in this process ([`ldk`]) or
+//! a simulated network for tests ([`fake`]). One conformance suite runs on every adapter.
+
+pub mod blob;
+pub mod fake;
+pub mod ldk;
+mod port;
+
+pub use port::*;

@@ -1,0 +1,1 @@
+//! The daemon impd: services, inbox, outbox, events, store and API edges.
