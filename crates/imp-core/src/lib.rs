@@ -4,6 +4,9 @@
 //! done comes out as values. That is what lets the rules be tested as properties and fuzzed.
 
 pub mod amount;
+pub mod dispatch;
 pub mod id;
+pub mod order;
 pub mod record;
 pub mod time;
+pub mod wire;
