@@ -1,0 +1,269 @@
+//! A typed client: one method for each RPC, over plaintext HTTP/2.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{ConnectError, Status, Streaming};
+
+use crate::error::StatusBody;
+use crate::proto::federate::federate_client::FederateClient;
+use crate::proto::federate::{
+    LeaveFederationRequest, LeaveFederationResponse, RequestFederateRequest, RequestFederateResponse,
+};
+use crate::proto::imp::node::v1::node_client::NodeClient;
+use crate::proto::imp::node::v1::{
+    ConnectPeerRequest, ConnectPeerResponse, GetNodeRequest, GetNodeResponse, ListChannelsRequest,
+    ListChannelsResponse, NewAddressRequest, NewAddressResponse, OpenChannelRequest, OpenChannelResponse,
+    SyncChainRequest, SyncChainResponse,
+};
+use crate::proto::lightning::lightning_client::LightningClient;
+use crate::proto::lightning::{
+    CheckInvoiceRequest, CheckInvoiceResponse, GenerateInvoiceRequest, GenerateInvoiceResponse,
+    PayInvoiceRequest, PayInvoiceResponse,
+};
+use crate::proto::messaging::messaging_client::MessagingClient;
+use crate::proto::messaging::{SendMessageRequest, SendMessageResponse};
+use crate::proto::signing::signing_client::SigningClient;
+use crate::proto::signing::{SignRequest, SignResponse, VerifyRequest, VerifyResponse};
+use crate::proto::socket::socket_client::SocketClient;
+use crate::proto::socket::{
+    SendSocketRequest, SendSocketResponse, StartSocketRequest, StartSocketResponse, StopSocketRequest,
+    StopSocketResponse,
+};
+use crate::proto::vpn::vpn_client::VpnClient;
+use crate::proto::vpn::{
+    AcceptContractRequest, AcceptContractResponse, RefreshContractRequest, RefreshContractResponse,
+    RequestQuoteRequest, RequestQuoteResponse,
+};
+use crate::proto::websocket::websocket_client::WebsocketClient;
+use crate::proto::websocket::{SubscribeRequest, SubscribeResponse};
+
+/// Where a node serves gRPC unless it is told otherwise.
+pub const DEFAULT_ADDR: &str = "127.0.0.1:8881";
+
+/// The largest answer that is read: 64 MiB.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node that went away without a word is noticed within the sum of both.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a call has no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{addr:?} is no address: give host:port, such as {DEFAULT_ADDR}")]
+    Address {
+        /// The address as given.
+        addr: String,
+    },
+    /// Nothing was sent, for nobody listens there.
+    #[error("no IMP node answers at {addr}: is impd running?")]
+    NotReachable {
+        /// Host and port.
+        addr: String,
+        /// What the network said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The connection ended before the answer. What was asked for may have been done all the same.
+    #[error("the connection to the IMP node at {addr} broke before it answered")]
+    Lost {
+        /// Host and port.
+        addr: String,
+        /// What the network said.
+        #[source]
+        source: Box<Status>,
+    },
+    /// The node answered with an error.
+    #[error("{0}")]
+    Refused(Box<StatusBody>),
+}
+
+/// A connection to a node. Clones share it; it is made anew when it was lost.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+    addr: String,
+}
+
+impl Client {
+    /// Connects to a node's gRPC address, `host:port`.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`], or [`ClientError::NotReachable`] after five seconds at most.
+    pub async fn connect(addr: &str) -> Result<Self, ClientError> {
+        let malformed = || ClientError::Address { addr: addr.to_owned() };
+        let authority = addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/');
+        let parsed: http::uri::Authority = authority.parse().map_err(|_| malformed())?;
+        if parsed.port_u16().is_none() || parsed.as_str().contains('@') {
+            return Err(malformed());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{parsed}")).map_err(|_| malformed())?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect()
+            .await
+            .map_err(|error| ClientError::NotReachable { addr: parsed.to_string(), source: error.into() })?;
+        Ok(Self { channel, addr: parsed.to_string() })
+    }
+
+    /// The node's address, `host:port`.
+    pub fn addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// The events of the node, from now on or from a cursor. The subscription stands when this returns.
+    ///
+    /// # Errors
+    /// [`ClientError`]; later ones come out of the stream.
+    pub async fn subscribe(&self, request: SubscribeRequest) -> Result<Events, ClientError> {
+        let mut client =
+            WebsocketClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let answer = client.subscribe(request).await.map_err(|status| self.error(status))?;
+        Ok(Events { stream: answer.into_inner(), client: self.clone() })
+    }
+
+    /// Statuses that tonic makes of a broken connection have a source; those that a node sent have none.
+    fn error(&self, status: Status) -> ClientError {
+        let mut source = status.source();
+        if source.is_none() {
+            return ClientError::Refused(Box::new(StatusBody::from(&status)));
+        }
+        let addr = self.addr.clone();
+        while let Some(error) = source {
+            if error.is::<ConnectError>() {
+                return ClientError::NotReachable { addr, source: status.into() };
+            }
+            source = error.source();
+        }
+        ClientError::Lost { addr, source: Box::new(status) }
+    }
+}
+
+/// A running subscription.
+#[derive(Debug)]
+pub struct Events {
+    stream: Streaming<SubscribeResponse>,
+    client: Client,
+}
+
+impl Events {
+    /// The next event; nothing when the node ended the stream. Cancel-safe: an event that was not returned is returned
+    /// by the next call.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the subscription has ended then.
+    pub async fn next(&mut self) -> Result<Option<SubscribeResponse>, ClientError> {
+        self.stream.message().await.map_err(|status| self.client.error(status))
+    }
+}
+
+/// Methods of [`Client`] that ask once and get one answer.
+macro_rules! calls {
+    ($($service:ident { $($(#[$doc:meta])* $method:ident($request:ty) -> $response:ty;)+ })+) => {
+        impl Client {
+            $($(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// [`ClientError`].
+                pub async fn $method(&self, request: $request) -> Result<$response, ClientError> {
+                    let mut client = $service::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+                    let answer = client.$method(request).await.map_err(|status| self.error(status))?;
+                    Ok(answer.into_inner())
+                }
+            )+)+
+        }
+    };
+}
+
+calls! {
+    MessagingClient {
+        /// Sends a text to another node and waits until its payments have settled.
+        send_message(SendMessageRequest) -> SendMessageResponse;
+    }
+    LightningClient {
+        /// Makes an invoice.
+        generate_invoice(GenerateInvoiceRequest) -> GenerateInvoiceResponse;
+        /// Pays an invoice and waits until it is paid.
+        pay_invoice(PayInvoiceRequest) -> PayInvoiceResponse;
+        /// Tells whether an invoice of the node is paid.
+        check_invoice(CheckInvoiceRequest) -> CheckInvoiceResponse;
+    }
+    SigningClient {
+        /// Signs a text with the node's key.
+        sign_message(SignRequest) -> SignResponse;
+        /// Tells whether the node signed a text.
+        verify_signature(VerifyRequest) -> VerifyResponse;
+    }
+    NodeClient {
+        /// Who the node is and what it can spend.
+        get_node(GetNodeRequest) -> GetNodeResponse;
+        /// The node's channels.
+        list_channels(ListChannelsRequest) -> ListChannelsResponse;
+        /// A fresh on-chain address.
+        new_address(NewAddressRequest) -> NewAddressResponse;
+        /// Connects the node to another Lightning node.
+        connect_peer(ConnectPeerRequest) -> ConnectPeerResponse;
+        /// Opens a channel.
+        open_channel(OpenChannelRequest) -> OpenChannelResponse;
+        /// Has the node look at the chain now.
+        sync_chain(SyncChainRequest) -> SyncChainResponse;
+    }
+    FederateClient {
+        /// Asks a node to federate.
+        request_federate(RequestFederateRequest) -> RequestFederateResponse;
+        /// Ends a federation.
+        leave_federation(LeaveFederationRequest) -> LeaveFederationResponse;
+    }
+    SocketClient {
+        /// Sends the relay's address to a node.
+        send_socket(SendSocketRequest) -> SendSocketResponse;
+        /// Starts the relay.
+        start_socket(StartSocketRequest) -> StartSocketResponse;
+        /// Stops the relay.
+        stop_socket(StopSocketRequest) -> StopSocketResponse;
+    }
+    VpnClient {
+        /// Asks a node for its price.
+        request_quote(RequestQuoteRequest) -> RequestQuoteResponse;
+        /// Accepts a quote and pays for it.
+        accept_contract(AcceptContractRequest) -> AcceptContractResponse;
+        /// Pays for more time.
+        refresh_contract(RefreshContractRequest) -> RefreshContractResponse;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_told_so() {
+        for addr in
+            ["", "127.0.0.1", "nonsense here:1", "https://127.0.0.1:1", "a@b:1", "127.0.0.1:99999", "/x"]
+        {
+            let error = Client::connect(addr).await.expect_err(addr);
+            assert!(matches!(error, ClientError::Address { .. }), "{addr}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_run_is_told_so() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for addr in [format!("{free}"), format!("http://{free}/")] {
+            let error = Client::connect(&addr).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("no IMP node answers at {free}: is impd running?"));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Requests of GET: their fields stand in the query string.
+
+use prost_reflect::{Kind, MessageDescriptor};
+
+use super::JsonError;
+use super::decode::{Scalar, echo, kind_name, scalar_of_text};
+
+pub(super) fn message(desc: &MessageDescriptor, query: &str) -> Result<Vec<u8>, JsonError> {
+    let mut protobuf = Vec::new();
+    let mut seen = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let Some(field) = desc.get_field_by_json_name(&name).or_else(|| desc.get_field_by_name(&name)) else {
+            continue;
+        };
+        if !field.is_list() {
+            if seen.contains(&field.number()) {
+                return Err(JsonError::DuplicateField { field: field.json_name().to_owned() });
+            }
+            seen.push(field.number());
+        }
+        let scalar = match field.kind() {
+            Kind::Bool => match value.as_ref() {
+                "true" | "1" => Some(Scalar::Varint(1)),
+                "false" | "0" => Some(Scalar::Varint(0)),
+                _ => None,
+            },
+            Kind::String | Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Enum(_) => {
+                scalar_of_text(&field, &value)
+            }
+            _ => return Err(JsonError::Unsupported { field: field.json_name().to_owned() }),
+        };
+        match scalar {
+            Some(scalar) => scalar.write(field.number(), &mut protobuf),
+            None => {
+                return Err(JsonError::InvalidValue {
+                    field: field.json_name().to_owned(),
+                    kind: kind_name(&field.kind()),
+                    value: format!("{:?}", echo(&value)),
+                });
+            }
+        }
+    }
+    Ok(protobuf)
+}
