@@ -16,8 +16,6 @@ pub struct Numbered {
     pub stream: u32,
     /// The number in the stream, from 0.
     pub seq: u32,
-    /// What the envelope says now; it may grow by the time of a later attempt, see [`Window::floor_back`].
-    pub floor_back: u16,
 }
 
 /// The numbers of one recipient and record type.
@@ -63,11 +61,11 @@ impl Window {
         }
         self.next += 1;
         self.unresolved.insert(seq);
-        Some(Numbered { stream: self.stream, seq, floor_back: self.floor_back(seq) })
+        Some(Numbered { stream: self.stream, seq })
     }
 
-    /// How far below `seq`, an unresolved number, the floor is now: at most 65,535, and 0 for a resolved number at the
-    /// floor or below it.
+    /// How far below `seq` the floor is now: what an attempt with this number says, if it is made now. At most 65,535; 0
+    /// for a number below the floor, with which nothing may be sent any more.
     pub fn floor_back(&self, seq: u32) -> u16 {
         let floor = self.unresolved.first().copied().unwrap_or(seq);
         u16::try_from(seq.saturating_sub(floor)).unwrap_or(u16::MAX)

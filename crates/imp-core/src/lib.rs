@@ -4,9 +4,13 @@
 //! done comes out as values. That is what lets the rules be tested as properties and fuzzed.
 
 pub mod amount;
+pub mod attempt;
+pub mod delivery;
 pub mod dispatch;
 pub mod id;
 pub mod order;
+pub mod parts;
 pub mod record;
+pub mod retry;
 pub mod time;
 pub mod wire;
