@@ -1,1 +1,1 @@
-//! placeholder
+//! The embedded node.

@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod fake;
+mod invoice;
 pub mod ldk;
 mod port;
 

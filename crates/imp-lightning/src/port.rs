@@ -47,13 +47,18 @@ impl Network {
 
     /// The hash of the network's first block, in the byte order of BOLT 0's `chain_hash`.
     pub fn genesis_hash(self) -> [u8; 32] {
-        let network = match self {
-            Self::Bitcoin => bitcoin::Network::Bitcoin,
-            Self::Testnet => bitcoin::Network::Testnet,
-            Self::Signet => bitcoin::Network::Signet,
-            Self::Regtest => bitcoin::Network::Regtest,
-        };
-        bitcoin::constants::ChainHash::using_genesis_block(network).to_bytes()
+        bitcoin::constants::ChainHash::using_genesis_block(bitcoin::Network::from(self)).to_bytes()
+    }
+}
+
+impl From<Network> for bitcoin::Network {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::Bitcoin => Self::Bitcoin,
+            Network::Testnet => Self::Testnet,
+            Network::Signet => Self::Signet,
+            Network::Regtest => Self::Regtest,
+        }
     }
 }
 
@@ -180,6 +185,8 @@ pub struct SendRoom {
     pub spendable: Msat,
     /// The largest single payment now.
     pub largest: Msat,
+    /// The recipient is at the other end of a usable channel, so that nobody takes a fee.
+    pub direct: bool,
 }
 
 /// What happens at the Lightning node.
@@ -344,7 +351,12 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
     async fn resume_keysend(&self, payment: Keysend, patience: Duration) -> Result<PaymentState, SendError>;
 
     /// Makes an invoice (BOLT 11) for `amount` that expires after `expiry`.
-    async fn create_invoice(&self, amount: Msat, memo: &str, expiry: Duration) -> Result<String, LightningError>;
+    async fn create_invoice(
+        &self,
+        amount: Msat,
+        memo: &str,
+        expiry: Duration,
+    ) -> Result<String, LightningError>;
 
     /// Begins to pay an invoice that has an amount; the payment's end comes as an event.
     async fn pay_invoice(&self, invoice: &str, fee_limit: Msat) -> Result<PaymentHash, SendError>;
