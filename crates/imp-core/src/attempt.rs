@@ -169,3 +169,94 @@ impl Attempt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::AttemptEvent::{Deferred, InFlight, OutcomeLost, Refused};
+    use super::AttemptState::{Failed, Ready, Sent, Settled, Unknown};
+    use super::*;
+
+    const SETTLED: AttemptEvent = AttemptEvent::Settled;
+
+    fn failed(cause: FailureCause) -> AttemptEvent {
+        AttemptEvent::Failed { cause, channel_closed: false }
+    }
+
+    fn failed_as_a_channel_closed() -> AttemptEvent {
+        AttemptEvent::Failed { cause: FailureCause::NoRoute, channel_closed: true }
+    }
+
+    fn after(events: &[AttemptEvent]) -> Attempt {
+        let mut attempt = Attempt::new();
+        for event in events {
+            attempt.apply(*event).unwrap();
+        }
+        attempt
+    }
+
+    #[test]
+    fn each_state_takes_each_event_as_the_table_says() {
+        let no_route = failed(FailureCause::NoRoute);
+        let refused = Refused(FailureCause::NoRoute);
+        let events =
+            [InFlight, Deferred, refused, OutcomeLost, SETTLED, no_route, failed_as_a_channel_closed()];
+        let table: [(&[AttemptEvent], AttemptState, [Option<AttemptState>; 7]); 5] = [
+            (&[], Ready, [Sent, Ready, Failed, Unknown, Settled, Failed, Unknown].map(Some)),
+            (
+                &[InFlight],
+                Sent,
+                [Some(Sent), None, None, Some(Unknown), Some(Settled), Some(Failed), Some(Unknown)],
+            ),
+            (&[OutcomeLost], Unknown, [Sent, Unknown, Unknown, Unknown, Settled, Failed, Unknown].map(Some)),
+            (
+                &[SETTLED],
+                Settled,
+                [Some(Settled), Some(Settled), Some(Settled), Some(Settled), Some(Settled), None, None],
+            ),
+            (
+                &[no_route],
+                Failed,
+                [Some(Failed), Some(Failed), Some(Failed), Some(Failed), None, Some(Failed), Some(Failed)],
+            ),
+        ];
+        for (history, state, row) in table {
+            assert_eq!(after(history).state(), state);
+            for (event, expected) in events.into_iter().zip(row) {
+                let mut attempt = after(history);
+                let got = attempt.apply(event);
+                assert_eq!(got, expected.ok_or(Contradiction { state, event }), "{state:?} and {event:?}");
+                assert_eq!(attempt.state(), expected.unwrap_or(state));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_by_the_recipient_is_definite_only_for_what_was_never_unknown() {
+        let rejected = failed(FailureCause::RecipientRejected);
+        assert_eq!(after(&[InFlight, rejected]).state(), Failed);
+        assert_eq!(after(&[OutcomeLost, rejected]).state(), Unknown);
+        assert_eq!(after(&[OutcomeLost, InFlight, rejected]).state(), Unknown);
+        assert_eq!(after(&[InFlight, failed_as_a_channel_closed(), rejected]).state(), Unknown);
+        assert_eq!(after(&[OutcomeLost, InFlight, failed(FailureCause::NoRoute)]).state(), Failed);
+    }
+
+    #[test]
+    fn another_payment_is_made_only_after_a_definite_failure() {
+        for state in [Ready, Sent, Settled, Failed, Unknown] {
+            let attempt = Attempt { state, was_unknown: false };
+            assert_eq!(attempt.allows_another(), state == Failed, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_restart_what_had_not_ended_is_unknown() {
+        for (stored, state) in
+            [(Ready, Unknown), (Sent, Unknown), (Unknown, Unknown), (Settled, Settled), (Failed, Failed)]
+        {
+            let mut attempt = Attempt::restore(stored);
+            assert_eq!(attempt.state(), state);
+            let rejected = attempt.apply(failed(FailureCause::RecipientRejected));
+            assert!(state.is_final() || rejected == Ok(Unknown), "{stored:?} gave {rejected:?}");
+        }
+    }
+}

@@ -150,3 +150,106 @@ impl Delivery {
         self.parts.iter().any(|part| matches!(part, PartState::Failed | PartState::Unknown))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PartState::{Failed, InFlight, Settled, Unknown, Waiting};
+    use super::*;
+
+    #[test]
+    fn a_message_stands_as_its_parts_do() {
+        use MessageState as Message;
+        let table: [(&[PartState], Message); 14] = [
+            (&[Waiting], Message::Queued),
+            (&[Waiting, Waiting], Message::Queued),
+            (&[InFlight, Waiting], Message::Sending),
+            (&[Settled, Waiting], Message::Sending),
+            (&[Settled, InFlight, Failed], Message::Sending),
+            (&[Settled, InFlight, Unknown], Message::Sending),
+            (&[Settled, Settled], Message::Settled),
+            (&[Failed, Waiting], Message::Failed),
+            (&[Settled, Failed, Settled], Message::Failed),
+            (&[Settled, Failed, Unknown], Message::Failed),
+            (&[Settled, Unknown, Waiting], Message::Failed),
+            (&[Unknown], Message::Unknown),
+            (&[Settled, Unknown], Message::Unknown),
+            (&[Unknown, Waiting], Message::Failed),
+        ];
+        for (parts, state) in table {
+            assert_eq!(Delivery::restore(parts.to_vec()).state(), state, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_waits_for_another_attempt_keeps_its_message_on_its_way() {
+        let mut delivery = Delivery::new(1);
+        assert_eq!(delivery.state(), MessageState::Queued);
+        delivery.set(0, InFlight).unwrap();
+        delivery.set(0, Waiting).unwrap();
+        assert_eq!((delivery.state(), delivery.next_part()), (MessageState::Sending, Some(0)));
+    }
+
+    #[test]
+    fn each_part_changes_only_as_attempts_can() {
+        let all = [Waiting, InFlight, Settled, Failed, Unknown];
+        let legal = |from, to| match from {
+            Waiting => matches!(to, Waiting | InFlight | Failed),
+            InFlight | Unknown => true,
+            Settled => to == Settled,
+            Failed => to == Failed,
+        };
+        for (from, to) in all.into_iter().flat_map(|from| all.map(|to| (from, to))) {
+            let mut delivery = Delivery::restore(vec![from]);
+            let illegal = Err(PartChangeError::Illegal { index: 0, from, to });
+            assert_eq!(delivery.set(0, to), if legal(from, to) { Ok(()) } else { illegal });
+            assert_eq!(delivery.parts(), [if legal(from, to) { to } else { from }]);
+        }
+        assert_eq!(Delivery::new(1).set(1, InFlight), Err(PartChangeError::NoSuchPart(1)));
+    }
+
+    #[test]
+    fn the_first_part_settles_before_another_starts() {
+        let mut delivery = Delivery::new(3);
+        assert_eq!(delivery.next_part(), Some(0));
+        delivery.set(0, InFlight).unwrap();
+        assert_eq!(delivery.next_part(), None);
+        delivery.set(0, Settled).unwrap();
+        assert_eq!(delivery.next_part(), Some(1));
+        delivery.set(1, InFlight).unwrap();
+        assert_eq!(delivery.next_part(), Some(2));
+    }
+
+    #[test]
+    fn sixteen_parts_are_in_flight_at_most() {
+        let mut delivery = Delivery::new(40);
+        delivery.set(0, InFlight).unwrap();
+        delivery.set(0, Settled).unwrap();
+        let mut begun = 0;
+        while let Some(part) = delivery.next_part() {
+            delivery.set(part, InFlight).unwrap();
+            begun += 1;
+        }
+        assert_eq!(begun, MAX_PARTS_IN_FLIGHT);
+        delivery.set(7, Settled).unwrap();
+        assert_eq!(delivery.next_part(), Some(17));
+    }
+
+    #[test]
+    fn nothing_more_is_begun_once_a_part_failed_or_is_unknown() {
+        for end in [Failed, Unknown] {
+            let mut delivery = Delivery::restore(vec![Settled, InFlight, InFlight, Waiting]);
+            delivery.set(1, end).unwrap();
+            assert_eq!((delivery.next_part(), delivery.state()), (None, MessageState::Sending));
+            delivery.set(2, Settled).unwrap();
+            assert_eq!((delivery.next_part(), delivery.state()), (None, MessageState::Failed));
+        }
+    }
+
+    #[test]
+    fn trying_again_sends_only_what_is_missing() {
+        let mut delivery = Delivery::restore(vec![Settled, Failed, Settled, Waiting]);
+        delivery.try_again();
+        assert_eq!(delivery.parts(), [Settled, Waiting, Settled, Waiting]);
+        assert_eq!((delivery.next_part(), delivery.state()), (Some(1), MessageState::Sending));
+    }
+}

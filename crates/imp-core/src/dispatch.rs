@@ -81,3 +81,73 @@ impl Window {
         self.unresolved.iter().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assign(window: &mut Window) -> Option<(u32, u32)> {
+        window.assign().map(|numbered| (numbered.stream, numbered.seq))
+    }
+
+    #[test]
+    fn numbers_rise_from_zero() {
+        let mut window = Window::new(7);
+        assert_eq!([assign(&mut window), assign(&mut window)], [Some((7, 0)), Some((7, 1))]);
+    }
+
+    #[test]
+    fn the_lowest_unresolved_number_is_the_floor() {
+        let mut window = Window::new(7);
+        for _ in 0..4 {
+            window.assign();
+        }
+        assert!(window.resolve(1));
+        assert_eq!(window.floor_back(3), 3, "0 is not resolved");
+        assert!(window.resolve(0));
+        assert_eq!([window.floor_back(3), window.floor_back(2)], [1, 0]);
+        assert_eq!(window.floor_back(1), 0, "below the floor");
+        assert!(!window.resolve(0), "no news");
+        assert_eq!(window.unresolved().collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn no_number_is_given_256_above_the_floor() {
+        let mut window = Window::new(7);
+        for seq in 0..256 {
+            assert_eq!(assign(&mut window), Some((7, seq)));
+        }
+        assert_eq!(assign(&mut window), None);
+        window.resolve(1);
+        assert_eq!(assign(&mut window), None, "the floor is where it was");
+        window.resolve(0);
+        assert_eq!([assign(&mut window), assign(&mut window)], [Some((7, 256)), Some((7, 257))]);
+        assert_eq!(assign(&mut window), None);
+    }
+
+    #[test]
+    fn a_restored_window_goes_on_where_it_was() {
+        let mut window = Window::restore(7, 5, [2, 3]);
+        assert_eq!((assign(&mut window), window.floor_back(5)), (Some((7, 5)), 3));
+        let mut behind = Window::restore(7, 0, [2, 3]);
+        assert_eq!(assign(&mut behind), Some((7, 4)), "no number is given twice");
+    }
+
+    #[test]
+    fn after_the_last_number_a_new_stream_begins_once_all_is_resolved() {
+        let mut window = Window::restore(7, u32::MAX.into(), []);
+        assert_eq!(assign(&mut window), Some((7, u32::MAX)));
+        assert_eq!(assign(&mut window), None);
+        window.resolve(u32::MAX);
+        assert_eq!(assign(&mut window), Some((8, 0)));
+        assert_eq!(window.stream(), 8);
+        let mut last = Window::restore(u32::MAX, 1 << 32, []);
+        assert_eq!((assign(&mut last), last.stream()), (None, u32::MAX));
+    }
+
+    #[test]
+    fn a_floor_too_far_below_is_told_as_far_as_it_can_be() {
+        let window = Window::restore(7, 100_000, [0, 99_999]);
+        assert_eq!(window.floor_back(99_999), u16::MAX);
+    }
+}

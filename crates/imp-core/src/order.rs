@@ -290,3 +290,6 @@ impl Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,6 @@ fn oldest_of(
     let candidates = unfinished.iter().enumerate().filter(|(_, message)| counts(message));
     candidates.min_by_key(|(_, message)| message.since)
 }
+
+#[cfg(test)]
+mod tests;

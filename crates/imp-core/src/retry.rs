@@ -37,10 +37,13 @@ impl FailureCause {
         match self {
             Self::Invalid => Some(1),
             // A receiver that was killed refuses what it had seen before. A backend says for a moment that it has no
-            // balance when a channel has just come up or payments in flight take their share of the reserve.
-            Self::RecipientRejected | Self::InsufficientBalance => Some(ATTEMPTS_UNTIL_BELIEVED),
-            // Peers reconnect, and payments in flight make room.
-            Self::NoRoute | Self::RetriesExhausted | Self::TimedOut | Self::Unavailable | Self::Other => None,
+            // balance when a channel has just come up or payments in flight take their share of the reserve. A peer
+            // that restarts is back within that time; whoever is away for longer is reported as such.
+            Self::RecipientRejected | Self::InsufficientBalance | Self::NoRoute => {
+                Some(ATTEMPTS_UNTIL_BELIEVED)
+            }
+            // Payments in flight make room.
+            Self::RetriesExhausted | Self::TimedOut | Self::Unavailable | Self::Other => None,
         }
     }
 }
@@ -77,4 +80,65 @@ impl Try {
 pub fn pause_after(failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn in_secs(secs: u64) -> UnixMillis {
+        NOW.plus(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn pauses_double_up_to_three_seconds() {
+        let pauses: Vec<u128> = (1..=7).map(|failures| pause_after(failures).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3000, 3000]);
+        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_until_the_deadline() {
+        let this = Try::new(NOW);
+        let causes = [
+            FailureCause::RetriesExhausted,
+            FailureCause::TimedOut,
+            FailureCause::Unavailable,
+            FailureCause::Other,
+        ];
+        for cause in causes {
+            assert_eq!(this.retry_at(cause, 1, NOW), Some(NOW.plus(FIRST_PAUSE)), "{cause:?}");
+            assert_eq!(this.retry_at(cause, 500, in_secs(41)), Some(in_secs(44)), "{cause:?}");
+            assert_eq!(this.retry_at(cause, 500, in_secs(42)), None, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn what_seldom_passes_is_tried_for_three_seconds() {
+        let causes =
+            [FailureCause::NoRoute, FailureCause::RecipientRejected, FailureCause::InsufficientBalance];
+        for cause in causes {
+            assert!(Try::new(NOW).retry_at(cause, 5, NOW).is_some());
+            assert_eq!(Try::new(NOW).retry_at(cause, 6, NOW), None);
+        }
+    }
+
+    #[test]
+    fn what_never_passes_is_tried_once() {
+        assert_eq!(Try::new(NOW).retry_at(FailureCause::Invalid, 1, NOW), None);
+    }
+
+    #[test]
+    fn progress_puts_the_deadline_off_for_ten_minutes_at_most() {
+        let mut this = Try::new(NOW);
+        assert_eq!(this.deadline(), in_secs(45));
+        this.progress(in_secs(40));
+        assert_eq!(this.deadline(), in_secs(85));
+        this.progress(in_secs(30));
+        assert_eq!(this.deadline(), in_secs(85), "told late");
+        this.progress(in_secs(580));
+        assert_eq!(this.deadline(), in_secs(600));
+    }
 }

@@ -123,3 +123,100 @@ pub fn zbase32_decode(text: &str) -> Result<[u8; SIGNATURE_BYTES], SignatureText
     }
     Ok(signature)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> SecretKey {
+        SecretKey::from_slice(&[byte; 32]).unwrap()
+    }
+
+    fn node(key: &SecretKey) -> NodeId {
+        NodeId::from(key.public_key(SECP256K1))
+    }
+
+    #[test]
+    fn signatures_of_other_implementations_are_recovered() {
+        // Signed by LND nodes of their users' time; Core Lightning and LDK test against the same ones.
+        let signed = [
+            (
+                "is this compatible?",
+                "rbgfioj114mh48d8egqx8o9qxqw4fmhe8jbeeabdioxnjk8z3t1ma1hu1fiswpakgucwwzwo6ofycffbsqusqdimugbh41n1g698hr9t",
+                "02b80cabdf82638aac86948e4c06e82064f547768dcef977677b9ea931ea75bab5",
+            ),
+            (
+                "hi",
+                "rnrphcjswusbacjnmmmrynh9pqip7sy5cx695h6mfu64iac6qmcmsd8xnsyczwmpqp9shqkth3h4jmkgyqu5z47jfn1q7gpxtaqpx4xg",
+                "02de60d194e1ca5947b59fe8e2efd6aadeabfb67f2e89e13ae1a799c1e08e4a43b",
+            ),
+            (
+                "hi",
+                "ry8bbsopmduhxy3dr5d9ekfeabdpimfx95kagdem7914wtca79jwamtbw4rxh69hg7n6x9ty8cqk33knbxaqftgxsfsaeprxkn1k48p3",
+                "022b8ece90ee891cbcdac0c1cc6af46b73c47212d8defbce80265ac81a6b794931",
+            ),
+        ];
+        for (message, text, signer) in signed {
+            let signature = zbase32_decode(text).unwrap();
+            assert_eq!(recover(message.as_bytes(), &signature), Ok(signer.parse().unwrap()));
+            assert_eq!(zbase32_encode(&signature), text);
+        }
+    }
+
+    #[test]
+    fn signing_gives_what_ldk_gives() {
+        let mut one = [0; 32];
+        one[31] = 1;
+        let signature = sign_with(&SecretKey::from_slice(&one).unwrap(), b"test message");
+        let by_ldk = "d9tibmnic9t5y41hg7hkakdcra94akas9ku3rmmj4ag9mritc8ok4p5qzefs78c9pqfhpuftqqzhydbdwfg7u6w6wdxcqpqn4sj4e73e";
+        assert_eq!(zbase32_encode(&signature), by_ldk);
+    }
+
+    #[test]
+    fn another_message_recovers_another_key() {
+        let signature = sign_with(&key(1), b"a message");
+        assert_eq!(recover(b"a message", &signature), Ok(node(&key(1))));
+        assert_ne!(recover(b"another message", &signature), Ok(node(&key(1))));
+    }
+
+    #[test]
+    fn only_recovery_bytes_of_compressed_keys_are_taken() {
+        let mut signature = sign_with(&key(1), b"a message");
+        for byte in (0..=u8::MAX).filter(|byte| !(31..=34).contains(byte)) {
+            signature[0] = byte;
+            assert_eq!(recover(b"a message", &signature), Err(RecoverError::RecoveryByte(byte)));
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_fit_no_key() {
+        let mut signature = [0xFF; SIGNATURE_BYTES];
+        signature[0] = 31;
+        assert_eq!(recover(b"a message", &signature), Err(RecoverError::NoKey));
+        signature[1..].fill(0);
+        assert_eq!(recover(b"a message", &signature), Err(RecoverError::NoKey));
+    }
+
+    #[test]
+    fn every_bit_of_a_signature_survives_its_text() {
+        for bit in 0..SIGNATURE_BYTES * 8 {
+            let mut signature = [0; SIGNATURE_BYTES];
+            signature[bit / 8] = 1 << (bit % 8);
+            assert_eq!(zbase32_decode(&zbase32_encode(&signature)), Ok(signature));
+        }
+    }
+
+    #[test]
+    fn only_the_exact_text_of_a_signature_is_read() {
+        let text = zbase32_encode(&sign_with(&key(1), b"a message"));
+        let replaced = |with: &str| text.replacen(|_: char| true, with, 1);
+        let not_zbase32 = |found| Err(SignatureTextError::Character { found, at: 0 });
+        assert_eq!(zbase32_decode(&replaced("D")), not_zbase32('D'));
+        assert_eq!(zbase32_decode(&replaced(" ")), not_zbase32(' '));
+        assert_eq!(zbase32_decode(&replaced("0")), not_zbase32('0'));
+        assert_eq!(zbase32_decode(&replaced("é")), not_zbase32('é'));
+        assert_eq!(zbase32_decode(&text[1..]), Err(SignatureTextError::Length { found: 103 }));
+        assert_eq!(zbase32_decode(&format!("{text}y")), Err(SignatureTextError::Length { found: 105 }));
+        assert_eq!(zbase32_decode(""), Err(SignatureTextError::Length { found: 0 }));
+    }
+}

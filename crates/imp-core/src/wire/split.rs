@@ -67,3 +67,51 @@ pub fn spread(amount_sat: u64, parts: usize) -> Result<Vec<Msat>, SpreadError> {
     }
     Ok(amounts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(bytes: usize, reply_to: &str) -> Result<Vec<usize>, TooLarge> {
+        let text = vec![b'x'; bytes];
+        let reply_to = ReplyTo::parse(reply_to).unwrap();
+        split(&text, reply_to.as_ref()).map(|chunks| chunks.into_iter().map(<[u8]>::len).collect())
+    }
+
+    #[test]
+    fn what_fits_into_one_envelope_is_not_cut() {
+        assert_eq!(lengths(0, ""), Ok(vec![0]));
+        assert_eq!(lengths(905, ""), Ok(vec![905]));
+        assert_eq!(lengths(906, ""), Ok(vec![901, 5]));
+        assert_eq!(lengths(1803, ""), Ok(vec![901, 901, 1]));
+    }
+
+    #[test]
+    fn what_is_answered_takes_room_in_the_first_part_only() {
+        assert_eq!(lengths(902, "ab"), Ok(vec![902]));
+        assert_eq!(lengths(1804, "ab"), Ok(vec![898, 901, 5]));
+        assert_eq!(lengths(890, "12345678-1234-4234-8234-123456789abc"), Ok(vec![885, 5]));
+    }
+
+    #[test]
+    fn a_text_may_fill_480_parts_and_no_more() {
+        assert_eq!(lengths(432_480, "").map(|parts| parts.len()), Ok(480));
+        assert_eq!(lengths(432_481, ""), Err(TooLarge { bytes: 432_481, max_bytes: 432_480 }));
+        assert_eq!(lengths(432_478, "ab"), Err(TooLarge { bytes: 432_478, max_bytes: 432_477 }));
+    }
+
+    #[test]
+    fn an_amount_is_spread_evenly_and_the_rest_goes_with_the_first_part() {
+        let sats = |sats: &[u64]| Ok(sats.iter().map(|sat| Msat::from_sat(*sat)).collect::<Vec<_>>());
+        assert_eq!(spread(10, 1), sats(&[10]));
+        assert_eq!(spread(10, 4), sats(&[4, 2, 2, 2]));
+        assert_eq!(spread(4, 4), sats(&[1, 1, 1, 1]));
+    }
+
+    #[test]
+    fn an_amount_below_a_satoshi_for_each_part_is_refused() {
+        assert_eq!(spread(3, 4), Err(SpreadError::TooLittle { amount_sat: 3, least_sat: 4 }));
+        assert_eq!(spread(0, 1), Err(SpreadError::TooLittle { amount_sat: 0, least_sat: 1 }));
+        assert_eq!(spread(u64::MAX, 2), Err(SpreadError::TooMuch { amount_sat: u64::MAX }));
+    }
+}
