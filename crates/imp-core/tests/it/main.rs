@@ -1,0 +1,9 @@
+//! Envelopes against the committed vectors, and what must hold for every input and every history.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do without may end it")]
+
+mod envelope;
+mod exchange;
+mod order;
+mod reassembly;
+mod vectors;
