@@ -200,26 +200,21 @@ mod tests {
         let refused = Refused(FailureCause::NoRoute);
         let events =
             [InFlight, Deferred, refused, OutcomeLost, SETTLED, no_route, failed_as_a_channel_closed()];
-        let table: [(&[AttemptEvent], AttemptState, [Option<AttemptState>; 7]); 5] = [
-            (&[], Ready, [Sent, Ready, Failed, Unknown, Settled, Failed, Unknown].map(Some)),
-            (
-                &[InFlight],
-                Sent,
-                [Some(Sent), None, None, Some(Unknown), Some(Settled), Some(Failed), Some(Unknown)],
-            ),
-            (&[OutcomeLost], Unknown, [Sent, Unknown, Unknown, Unknown, Settled, Failed, Unknown].map(Some)),
-            (
-                &[SETTLED],
-                Settled,
-                [Some(Settled), Some(Settled), Some(Settled), Some(Settled), Some(Settled), None, None],
-            ),
-            (
-                &[no_route],
-                Failed,
-                [Some(Failed), Some(Failed), Some(Failed), Some(Failed), None, Some(Failed), Some(Failed)],
-            ),
+        let before: [(&[AttemptEvent], AttemptState); 5] = [
+            (&[], Ready),
+            (&[InFlight], Sent),
+            (&[OutcomeLost], Unknown),
+            (&[SETTLED], Settled),
+            (&[no_route], Failed),
         ];
-        for (history, state, row) in table {
+        let after_each = [
+            [Sent, Ready, Failed, Unknown, Settled, Failed, Unknown].map(Some),
+            [Some(Sent), None, None, Some(Unknown), Some(Settled), Some(Failed), Some(Unknown)],
+            [Sent, Unknown, Unknown, Unknown, Settled, Failed, Unknown].map(Some),
+            [Some(Settled), Some(Settled), Some(Settled), Some(Settled), Some(Settled), None, None],
+            [Some(Failed), Some(Failed), Some(Failed), Some(Failed), None, Some(Failed), Some(Failed)],
+        ];
+        for ((history, state), row) in before.into_iter().zip(after_each) {
             assert_eq!(after(history).state(), state);
             for (event, expected) in events.into_iter().zip(row) {
                 let mut attempt = after(history);
