@@ -1,1 +1,3 @@
 //! A regtest chain and whole IMP nodes on it.
+
+pub mod chain;
