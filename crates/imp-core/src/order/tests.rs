@@ -124,6 +124,19 @@ fn parts_of_a_missing_message_lengthen_the_wait() {
 }
 
 #[test]
+fn parts_of_what_was_given_up_lengthen_no_wait() {
+    let mut order = order_at(0);
+    order.accept(message(1, 1, 0), START);
+    order.accept(message(1, 3, 0), START);
+    order.observe(position(1, 0, 0), at(40));
+    assert_eq!(order.deadline(), Some(at(100)));
+    assert_eq!(order.give_up_oldest_gap(), in_order([1]));
+    assert_eq!(order.deadline(), Some(at(60)));
+    order.observe(position(1, 0, 0), at(50));
+    assert_eq!(order.deadline(), Some(at(60)));
+}
+
+#[test]
 fn a_higher_stream_publishes_what_the_old_one_held() {
     let mut order = order_at(0);
     order.accept(message(1, 2, 0), START);
@@ -199,7 +212,8 @@ fn a_restored_order_goes_on_where_it_was() {
     order.accept(message(1, 5, 0), START);
     order.accept(message(1, 7, 0), at(2));
     let held: Vec<_> = order.waiting().copied().collect();
-    let (mut restored, released) = Order::restore(order.snapshot().unwrap(), held, [(4, START)]);
+    let unfinished = [(4, START), (4, START.minus(GAP_PATIENCE))];
+    let (mut restored, released) = Order::restore(order.snapshot().unwrap(), held, unfinished);
     assert_eq!(released, []);
     assert_eq!((restored.deadline(), restored.held_bytes()), (order.deadline(), order.held_bytes()));
     assert_eq!(restored.deadline(), Some(at(60)));
