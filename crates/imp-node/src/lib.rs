@@ -1,1 +1,2 @@
 //! The daemon impd: services, inbox, outbox, events, store and API edges.
+pub mod api;
