@@ -72,6 +72,29 @@ pub(crate) fn payable(
     Ok(Payable { invoice, hash, payee, amount })
 }
 
+/// What the text of an invoice says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvoiceFacts {
+    /// The payment that it asks for.
+    pub hash: PaymentHash,
+    /// Who signed it.
+    pub payee: NodeId,
+    /// What it asks for; nothing where the payer may choose.
+    pub amount: Option<Msat>,
+}
+
+/// Reads an invoice (BOLT 11), whoever made it and on whatever network; the error says what is wrong with the text.
+pub fn read_invoice(text: &str) -> Result<InvoiceFacts, LightningError> {
+    let invoice: Bolt11Invoice = text
+        .parse()
+        .map_err(|fault| LightningError::Invalid(InvoiceFault::Malformed(format!("{fault}")).to_string()))?;
+    Ok(InvoiceFacts {
+        hash: hash_of(&invoice),
+        payee: NodeId::from(invoice.get_payee_pub_key()),
+        amount: invoice.amount_milli_satoshis().map(Msat),
+    })
+}
+
 /// The hash of the payment that an invoice asks for.
 pub(crate) fn hash_of(invoice: &Bolt11Invoice) -> PaymentHash {
     let hash: &[u8; 32] = invoice.payment_hash().as_ref();

@@ -3,10 +3,12 @@
 //! What the daemon needs of a Lightning node is a trait; behind it stands a node that runs in this process ([`ldk`]) or
 //! a simulated network for tests ([`fake`]). One conformance suite runs on every adapter.
 
+mod address;
 pub mod blob;
 pub mod fake;
 mod invoice;
 pub mod ldk;
 mod port;
 
+pub use invoice::{InvoiceFacts, read_invoice};
 pub use port::*;

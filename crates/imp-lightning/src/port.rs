@@ -97,7 +97,7 @@ pub enum PaymentState {
         /// What forwarding nodes got, where the backend knows it.
         fee: Option<Msat>,
     },
-    /// Not paid, and this hash will not be.
+    /// Not paid, and this hash will not be, unless it is an invoice's that is paid once more.
     Failed(FailureReason),
 }
 
@@ -183,7 +183,7 @@ pub struct SendRoom {
     pub max_in_flight: usize,
     /// What can be sent now over all usable channels.
     pub spendable: Msat,
-    /// The largest single payment now.
+    /// The largest single payment, were nothing else in flight.
     pub largest: Msat,
     /// The recipient is at the other end of a usable channel, so that nobody takes a fee.
     pub direct: bool,
@@ -347,7 +347,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
 
     /// Finds out about a payment whose outcome was lost, and sends it, byte for byte, if it had never gone. After
     /// [`PaymentState::InFlight`] its end comes as an event. Waits until the node's channels have had time to come
-    /// back, at most `patience`.
+    /// back, at most `patience`; meanwhile the caller goes on taking events, for the outcome may be among them.
+    /// [`SendError::Unknown`] is the answer where nothing could be decided: try again later.
     async fn resume_keysend(&self, payment: Keysend, patience: Duration) -> Result<PaymentState, SendError>;
 
     /// Makes an invoice (BOLT 11) for `amount` that expires after `expiry`.
@@ -358,7 +359,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
         expiry: Duration,
     ) -> Result<String, LightningError>;
 
-    /// Begins to pay an invoice that has an amount; the payment's end comes as an event.
+    /// Begins to pay an invoice that has an amount; the payment's end comes as an event. One that was paid by this node,
+    /// has expired, names no amount, is this node's own or another network's is [`SendError::Invalid`].
     async fn pay_invoice(&self, invoice: &str, fee_limit: Msat) -> Result<PaymentHash, SendError>;
 
     /// How a payment of ours stands; nothing where this node never made it.
@@ -367,7 +369,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
     /// How an invoice of this node stands; nothing where this node did not make it.
     async fn invoice(&self, hash: PaymentHash) -> Result<Option<InvoiceState>, LightningError>;
 
-    /// The oldest event that was not acknowledged. Waits for one. For one caller at a time.
+    /// The oldest event that was not acknowledged. Waits for one, for ever if the node is shut down. For one caller at a
+    /// time.
     async fn next_event(&self) -> LightningEvent;
 
     /// Takes the event that [`Self::next_event`] handed out off the queue. Call it once what it told is stored.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bitcoin::hashes::{Hash, HashEngine, sha256, sha256d};
+use bitcoin::hashes::{Hash, sha256};
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
+use imp_core::wire::signature;
 use lightning_invoice::{InvoiceBuilder, PaymentSecret};
-use secp256k1::{Message, SECP256K1, SecretKey};
+use secp256k1::{SECP256K1, SecretKey};
 
 use crate::fake::Moment;
 use crate::invoice::{Terms, currency};
@@ -142,17 +143,8 @@ impl Backend {
         self.up && self.online
     }
 
-    /// The signature over a text of which LND, LDK and Core Lightning have the same notion.
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 65] {
-        let mut engine = sha256d::Hash::engine();
-        engine.input(b"Lightning Signed Message:");
-        engine.input(message);
-        let digest = Message::from_digest(sha256d::Hash::from_engine(engine).to_byte_array());
-        let (recovery, compact) = SECP256K1.sign_ecdsa_recoverable(&digest, &self.key).serialize_compact();
-        let mut signature = [0; 65];
-        signature[0] = 31 + recovery.to_i32() as u8;
-        signature[1..].copy_from_slice(&compact);
-        signature
+        signature::sign_with(&self.key, message)
     }
 
     /// Makes an invoice at `now`, the time since the Unix epoch.

@@ -11,6 +11,7 @@ use bitcoin::{Address, KnownHrp};
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
 
+use crate::address;
 use crate::fake::backend::{Content, Stage};
 use crate::fake::channel::ChannelState;
 use crate::fake::world::{Step, World};
@@ -96,12 +97,7 @@ impl FakeNode {
 
     /// The peer can be talked to.
     fn reach(&self, world: &World, peer: &NodeId, address: &str) -> Result<(), LightningError> {
-        let is_address = address
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
-        if !is_address {
-            return Err(LightningError::Invalid(format!("{address:?} is no address: host:port is one")));
-        }
+        address::check(address)?;
         if *peer == self.id {
             return Err(LightningError::Invalid("a node cannot connect to itself".to_owned()));
         }

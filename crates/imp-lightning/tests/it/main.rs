@@ -5,3 +5,6 @@
 mod conformance;
 mod fake;
 mod fake_properties;
+mod ldk;
+mod ldk_lab;
+mod memory;

@@ -1,0 +1,166 @@
+//! The library's events as those of the port.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use imp_core::amount::Msat;
+use imp_core::id::{NodeId, PaymentHash, Preimage};
+use ldk_node::lightning::events::PaymentFailureReason;
+use ldk_node::payment::PaymentKind;
+use ldk_node::{Event, Node};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tracing::{debug, warn};
+
+use crate::ldk::names::payment_id;
+use crate::ldk::send::preimage_of;
+use crate::ldk::{LdkNode, Phase, Shared};
+use crate::port::{FailureReason, LightningError, LightningEvent, ReceivedKind};
+
+/// Sees to it that the oldest event is taken off the queue once, and only after it was handed out.
+///
+/// The lock travels with the work that takes an event off: a caller that drops its call meanwhile cannot make the next
+/// call meet the same event and take off two.
+#[derive(Debug, Default)]
+pub(super) struct EventGate {
+    lock: Arc<Mutex<()>>,
+    handed_out: AtomicBool,
+}
+
+impl LdkNode {
+    pub(super) async fn oldest_event(&self) -> LightningEvent {
+        let mut phase = self.shared.phase.subscribe();
+        loop {
+            let guard = Arc::clone(&self.shared.events.lock).lock_owned().await;
+            let Ok(node) = self.shared.node() else {
+                drop(guard);
+                return pending().await;
+            };
+            let stopping = async {
+                // An error says that the sender is gone, and so is the node.
+                let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+            };
+            let event = tokio::select! {
+                event = node.next_event_async() => Some(event),
+                () = stopping => None,
+            };
+            let Some(event) = event else {
+                drop((node, guard));
+                return pending().await;
+            };
+            if let Some(told) = self.shared.tell(&node, event) {
+                self.shared.events.handed_out.store(true, Ordering::Release);
+                return told;
+            }
+            drop(node);
+            if let Err(fault) = self.take_off(guard).await {
+                // The event comes again; meanwhile the store may have recovered.
+                warn!(%fault, "an event without meaning for the daemon stays in the queue");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    pub(super) async fn acknowledge(&self) -> Result<(), LightningError> {
+        self.shared.node()?;
+        if !self.shared.events.handed_out.swap(false, Ordering::AcqRel) {
+            return Err(LightningError::Invalid("no event was handed out to acknowledge".to_owned()));
+        }
+        let guard = Arc::clone(&self.shared.events.lock).lock_owned().await;
+        self.take_off(guard).await
+    }
+
+    async fn take_off(&self, guard: OwnedMutexGuard<()>) -> Result<(), LightningError> {
+        self.run(move |_, node| {
+            let taken = node.event_handled();
+            drop(guard);
+            taken
+        })
+        .await?
+        .map_err(|fault| {
+            LightningError::Failed(format!("the event could not be taken off the queue: {fault}"))
+        })
+    }
+}
+
+impl Shared {
+    /// What an event of the library means to the daemon, if anything.
+    fn tell(&self, node: &Node, event: Event) -> Option<LightningEvent> {
+        match event {
+            Event::PaymentSuccessful { payment_hash, payment_preimage, fee_paid_msat, .. } => {
+                let hash = PaymentHash(payment_hash.0);
+                self.in_flight.end(&hash);
+                let from_record = || node.payment(&payment_id(&hash)).and_then(|record| preimage_of(&record));
+                let preimage = payment_preimage.map(|preimage| Preimage(preimage.0)).or_else(from_record);
+                if preimage.is_none() {
+                    warn!(%hash, "a payment settled without a preimage");
+                }
+                Some(LightningEvent::PaymentSettled {
+                    hash,
+                    preimage: preimage?,
+                    fee: fee_paid_msat.map(Msat),
+                })
+            }
+            Event::PaymentFailed { payment_id, payment_hash, reason } => {
+                let hash = payment_hash.map(|hash| hash.0).or_else(|| payment_id.map(|id| id.0))?;
+                let hash = PaymentHash(hash);
+                self.in_flight.end(&hash);
+                Some(LightningEvent::PaymentFailed { hash, reason: failure_reason(reason) })
+            }
+            Event::PaymentReceived { payment_hash, amount_msat, custom_records, .. } => {
+                let hash = PaymentHash(payment_hash.0);
+                let records =
+                    custom_records.into_iter().map(|record| (record.type_num, record.value)).collect();
+                let kind = match node.payment(&payment_id(&hash)).map(|record| record.kind) {
+                    Some(PaymentKind::Spontaneous { preimage: Some(preimage), .. }) => {
+                        ReceivedKind::Keysend { preimage: Preimage(preimage.0), records }
+                    }
+                    _ => ReceivedKind::Invoice,
+                };
+                Some(LightningEvent::PaymentReceived { hash, amount: Msat(amount_msat), kind })
+            }
+            Event::ChannelReady { counterparty_node_id, .. } => {
+                Some(LightningEvent::ChannelReady { peer: counterparty_node_id.map(NodeId::from) })
+            }
+            Event::ChannelClosed { counterparty_node_id, reason, .. } => {
+                Some(LightningEvent::ChannelClosed {
+                    peer: counterparty_node_id.map(NodeId::from),
+                    reason: reason
+                        .map_or_else(|| "for an unknown reason".to_owned(), |reason| reason.to_string()),
+                })
+            }
+            Event::PaymentForwarded { .. }
+            | Event::PaymentClaimable { .. }
+            | Event::ChannelPending { .. }
+            | Event::SplicePending { .. }
+            | Event::SpliceFailed { .. } => {
+                debug!("an event without meaning for the daemon");
+                None
+            }
+        }
+    }
+}
+
+fn failure_reason(reason: Option<PaymentFailureReason>) -> FailureReason {
+    match reason {
+        Some(PaymentFailureReason::RecipientRejected) => FailureReason::RecipientRejected,
+        Some(PaymentFailureReason::RetriesExhausted) => FailureReason::RetriesExhausted,
+        Some(PaymentFailureReason::PaymentExpired) => FailureReason::TimedOut,
+        Some(PaymentFailureReason::RouteNotFound) => FailureReason::NoRoute,
+        Some(PaymentFailureReason::UserAbandoned) => {
+            FailureReason::Other("the payment was given up".to_owned())
+        }
+        Some(PaymentFailureReason::UnexpectedError) => {
+            FailureReason::Other("the Lightning node met an unexpected error".to_owned())
+        }
+        Some(PaymentFailureReason::UnknownRequiredFeatures) => {
+            FailureReason::Other("the payment needs features that this node lacks".to_owned())
+        }
+        Some(
+            reason @ (PaymentFailureReason::InvoiceRequestExpired
+            | PaymentFailureReason::InvoiceRequestRejected
+            | PaymentFailureReason::BlindedPathCreationFailed),
+        ) => FailureReason::Other(format!("{reason:?}")),
+        None => FailureReason::Other("the Lightning node gave no reason".to_owned()),
+    }
+}
