@@ -8,9 +8,10 @@
 //! ([`state`]), the waiting transactions ([`mempool`]), both together ([`ledger`], pure and without a clock),
 //! [`DevChain`] with clock, block file and faults, the methods of the [`rpc`] and the [`server`] with its miner.
 //!
-//! **Scripts are not run**: a transaction with a wrong signature is taken. The chain serves nodes that trust one another
-//! and holds no money.
+//! **Scripts are run only with the feature `scripts`**, which needs a C++ compiler. Without it a transaction with a wrong
+//! signature is taken.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub mod mempool;
 mod miner;
 pub mod params;
 pub mod rpc;
+#[cfg(feature = "scripts")]
+mod scripts;
 pub mod server;
 pub mod state;
 mod store;
@@ -60,8 +63,8 @@ pub struct ChainOptions {
     /// How often a served chain mines a block if transactions wait; at least every hour it then mines one anyway.
     /// `None`: never by itself. The default is one second; under 10 ms is taken as 10 ms.
     pub mine_interval: Option<Duration>,
-    /// The height that a chain below it is brought to when it is opened. The default, 101, makes one coinbase
-    /// spendable.
+    /// The height that a chain below it is brought to when it is opened. From 100 on there is a coinbase that the next
+    /// block may spend; the default is the customary 101.
     pub initial_blocks: u32,
     /// What `estimatesmartfee` answers, 1 sat/vB by default.
     pub feerate: FeeRate,
@@ -115,12 +118,18 @@ pub struct UnknownMethod {
 ///
 /// Methods take a lock for the time of their work and never wait for anything else, so that they may be called from
 /// async code; mining a thousand blocks takes a fraction of a second.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DevChain {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// Without the password, and without a chain's worth of text.
+impl fmt::Debug for DevChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevChain").finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     faults: Mutex<Faults>,
@@ -236,6 +245,11 @@ impl DevChain {
     /// The ids of the waiting transactions, parents before children.
     pub fn mempool(&self) -> Vec<Txid> {
         self.state().ledger.mempool().iter().map(|waiting| waiting.txid).collect()
+    }
+
+    /// A copy of blocks, coins and mempool as they are now, to look at or to try something on.
+    pub fn snapshot(&self) -> Ledger {
+        self.state().ledger.clone()
     }
 
     /// What `estimatesmartfee` answers from now on.

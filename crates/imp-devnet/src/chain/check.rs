@@ -48,6 +48,8 @@ pub enum TxError {
     InputValues,
     #[error("bad-txns-in-belowout, value in ({input_sat} sat) < value out ({output_sat} sat)")]
     InBelowOut { input_sat: u64, output_sat: u64 },
+    #[error("mandatory-script-verify-flag-failed, input {input} does not satisfy the script that it spends")]
+    Script { input: usize },
 }
 
 /// Checks what needs no knowledge of the chain.
@@ -115,7 +117,10 @@ pub fn check_spend(
             .ok_or(TxError::InputValues)?;
     }
     let spent = output_total(tx)?;
-    total
+    let fee = total
         .checked_sub(spent)
-        .ok_or(TxError::InBelowOut { input_sat: total.to_sat(), output_sat: spent.to_sat() })
+        .ok_or(TxError::InBelowOut { input_sat: total.to_sat(), output_sat: spent.to_sat() })?;
+    #[cfg(feature = "scripts")]
+    super::scripts::verify(tx, coins)?;
+    Ok(fee)
 }

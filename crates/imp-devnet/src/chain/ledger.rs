@@ -27,7 +27,7 @@ pub enum ReorgError {
 }
 
 /// A chain and its mempool.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     chain: Chain,
     mempool: Mempool,

@@ -26,7 +26,7 @@ const MIN_TX_BYTES: usize = 65;
 const MAX_REPLACED: usize = 100;
 
 /// How many transactions may wait.
-const MAX_WAITING: usize = 50_000;
+const MAX_WAITING: usize = 10_000;
 
 /// What of a block is kept free for the header and the coinbase.
 const RESERVED_WEIGHT: u64 = 4_000;
@@ -263,9 +263,12 @@ impl Mempool {
         if let Some(with) = direct.iter().find(|txid| !self.is_replaceable(txid)) {
             return Err(Reject::Conflict { with: *with });
         }
-        let replaced: BTreeSet<Txid> = direct.iter().flat_map(|txid| self.with_descendants(txid)).collect();
-        if replaced.len() > MAX_REPLACED {
-            return Err(Reject::TooManyReplaced { count: replaced.len() });
+        let mut replaced: BTreeSet<Txid> = BTreeSet::new();
+        for txid in &direct {
+            replaced.extend(self.with_descendants(txid));
+            if replaced.len() > MAX_REPLACED {
+                return Err(Reject::TooManyReplaced { count: replaced.len() });
+            }
         }
         let inputs = || tx.input.iter().map(|input| input.previous_output);
         if let Some(outpoint) = inputs().find(|outpoint| replaced.contains(&outpoint.txid)) {

@@ -31,8 +31,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct ChainServer {
     addr: SocketAddr,
-    user: String,
-    password: String,
+    chain: DevChain,
     tasks: JoinSet<()>,
     stop: DropGuard,
 }
@@ -59,13 +58,7 @@ impl DevChain {
                 tracing::error!(%error, "the RPC server of the chain failed");
             }
         });
-        Ok(ChainServer {
-            addr,
-            user: self.rpc_user().to_owned(),
-            password: self.rpc_password().to_owned(),
-            tasks,
-            stop: stop.drop_guard(),
-        })
+        Ok(ChainServer { addr, chain: self.clone(), tasks, stop: stop.drop_guard() })
     }
 }
 
@@ -77,12 +70,12 @@ impl ChainServer {
 
     /// The user name for Basic authentication.
     pub fn user(&self) -> &str {
-        &self.user
+        self.chain.rpc_user()
     }
 
     /// The password for Basic authentication.
     pub fn password(&self) -> &str {
-        &self.password
+        self.chain.rpc_password()
     }
 
     /// Stops listening and mining and waits for calls in progress, 5 seconds at most.

@@ -16,7 +16,7 @@ use super::{params, template};
 const MEDIAN_TIME_SPAN: usize = 11;
 
 /// How far behind the clock a block may be dated when the clock's own time is taken, see [`Chain::next_time`].
-const TIME_SLACK_SECS: u32 = 60 * 60;
+const TIME_SLACK_SECS: u32 = 30 * 60;
 
 /// Why a block is refused. Texts are bitcoind's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum BlockError {
 }
 
 /// A block that was accepted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredBlock {
     pub block: Block,
     /// The ids of its transactions, in order.
@@ -74,7 +74,7 @@ pub struct Change {
 }
 
 /// The block tree, its best branch and what that branch leaves unspent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain {
     blocks: HashMap<BlockHash, StoredBlock>,
     /// All blocks but the first, in the order in which they were accepted.
@@ -197,11 +197,14 @@ impl Chain {
     ///
     /// Lightning nodes judge invoices by the newest header time, so that times must not run ahead of the clock however
     /// fast blocks are mined. Therefore one block in a second is dated by the clock, and only if `by_clock`; the others
-    /// are dated as early as the median rule allows, up to an hour back.
+    /// are dated as early as the median rule allows, up to half an hour back.
     pub fn next_time(&self, parent: &BlockHash, now: u32, by_clock: bool) -> u32 {
-        let newest = self.recent_times(parent).into_iter().max().unwrap_or(0);
+        let times = self.recent_times(parent);
+        let newest = times.iter().copied().max().unwrap_or(0);
         let floor = self.median_time(parent).saturating_add(1).max(now.saturating_sub(TIME_SLACK_SECS));
-        if by_clock && newest < now { now.max(floor) } else { floor }
+        // Of two blocks the later one is the median: on top of the first block the clock would bind all that follow.
+        let by_clock = by_clock && newest < now && times.len() > 1;
+        if by_clock { now.max(floor) } else { floor }
     }
 
     /// Checks a block and adds it. The branch with the most work is the chain; of two with the same work, the one that
