@@ -43,6 +43,10 @@ use crate::proto::websocket::{SubscribeRequest, SubscribeResponse};
 /// Where a node serves gRPC unless it is told otherwise.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:8881";
 
+/// Metadata of a subscription's answer: the cursor that it stands at, so that one that breaks before its first event
+/// can be resumed without a gap.
+pub const CURSOR_METADATA: &str = "imp-cursor";
+
 /// The largest answer that is read: 64 MiB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
@@ -130,7 +134,9 @@ impl Client {
         let mut client =
             WebsocketClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let answer = client.subscribe(request).await.map_err(|status| self.error(status))?;
-        Ok(Events { stream: answer.into_inner(), client: self.clone() })
+        let position =
+            answer.metadata().get(CURSOR_METADATA).and_then(|cursor| cursor.to_str().ok()?.parse().ok());
+        Ok(Events { stream: answer.into_inner(), client: self.clone(), position })
     }
 
     /// Statuses that tonic makes of a broken connection have a source; those that a node sent have none.
@@ -155,6 +161,7 @@ impl Client {
 pub struct Events {
     stream: Streaming<SubscribeResponse>,
     client: Client,
+    position: Option<i64>,
 }
 
 impl Events {
@@ -164,7 +171,16 @@ impl Events {
     /// # Errors
     /// [`ClientError`]; the subscription has ended then.
     pub async fn next(&mut self) -> Result<Option<SubscribeResponse>, ClientError> {
-        self.stream.message().await.map_err(|status| self.client.error(status))
+        let event = self.stream.message().await.map_err(|status| self.client.error(status))?;
+        if let Some(cursor) = event.as_ref().and_then(|event| event.cursor) {
+            self.position = Some(cursor);
+        }
+        Ok(event)
+    }
+
+    /// The cursor after which a new subscription would go on where this one is; nothing if the node did not say.
+    pub const fn position(&self) -> Option<i64> {
+        self.position
     }
 }
 
