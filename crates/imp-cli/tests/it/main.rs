@@ -1,0 +1,48 @@
+//! The binary `imp` against a server of the generated traits, over a real socket.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod calls;
+mod server;
+mod watch;
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// Longer than anything here takes, shorter than a test run may hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The command line, ready to be run against `addr`.
+fn imp(addr: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imp"));
+    command.args(args).env("IMP_ADDR", addr).kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+async fn run(mut command: Command) -> Output {
+    tokio::time::timeout(PATIENCE, command.output()).await.expect("imp ends").unwrap()
+}
+
+/// Runs a command that reads `input`.
+async fn run_with_input(mut command: Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).await.unwrap();
+    tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("imp ends").unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("imp ended by itself")
+}
