@@ -1,2 +1,10 @@
 //! The daemon impd: services, inbox, outbox, events, store and API edges.
 pub mod api;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod lock;
+pub mod runtime;
+pub mod seed;
+pub mod store;
+pub mod telemetry;

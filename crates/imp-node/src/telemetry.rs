@@ -1,0 +1,5 @@
+//! What the daemon tells of itself.
+
+pub mod log;
+pub mod queue;
+pub mod rotate;
