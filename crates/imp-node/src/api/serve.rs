@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use super::line::Line;
 
 /// Connections of one listener at once, websockets included. Further ones wait in the listener's queue.
-pub(super) const MAX_CONNECTIONS: usize = 1000;
+pub(super) const MAX_CONNECTIONS: usize = 400;
 
 /// How long a connection may be idle, or take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
