@@ -21,7 +21,8 @@ use tower::ServiceExt;
 
 use super::line::Line;
 
-/// Connections of one listener at once, websockets included. Further ones wait in the listener's queue.
+/// Connections of one listener at once, websockets included. Further ones wait in the listener's queue. Both listeners
+/// together leave room for the database and the Lightning node where a process may have 1,024 files open.
 pub(super) const MAX_CONNECTIONS: usize = 400;
 
 /// How long a connection may be idle, or take to send the head of a request.
