@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod seed;
+pub mod start;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use imp_node::cli::start::Ground;
 use imp_node::cli::{self, Command, Invocation, SeedCommand};
 use imp_node::config::{self, Config, Faults, locate};
-use imp_node::data_dir::{self, DataDir};
+use imp_node::data_dir;
 use imp_node::runtime::shutdown::{STOP_DEADLINE, Shutdown, StopCause, exit};
 use imp_node::runtime::tasks::Tasks;
-use imp_node::seed::{self, Seed};
-use imp_node::telemetry::log;
 
 /// Longest wait for work that no task waits for, once everything else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -65,26 +64,7 @@ fn run(invocation: Invocation) -> anyhow::Result<u8> {
 
 /// Runs the daemon: each phase stands on those before it, and they end in the opposite order.
 fn start(config: &Config) -> anyhow::Result<u8> {
-    data_dir::restrict_umask();
-    let dir = DataDir::open(&config.data_dir)?;
-    let seed = Seed::load_or_create(dir.path())?;
-    let rust_log = std::env::var("RUST_LOG").ok();
-    let _log = log::init(dir.path(), config.log.level, rust_log.as_deref())?;
-    let file = config.file.as_ref().map(|file| file.display().to_string());
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        pid = std::process::id(),
-        config = file,
-        "impd starts"
-    );
-    config.notices.iter().for_each(|notice| notice.log());
-    tracing::info!(data_dir = %dir.path().display(), "the data directory is locked, the seed is read");
-    if seed.is_new() {
-        tracing::warn!(
-            file = %seed::path(dir.path()).display(),
-            "a new seed was made: whoever loses its words loses the money. Write them down with `impd seed show`"
-        );
-    }
+    let _ground = Ground::prepare(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let code = runtime.block_on(serve());
     runtime.shutdown_timeout(LAST_WAIT);
