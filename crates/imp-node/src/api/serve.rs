@@ -138,7 +138,7 @@ async fn serve(stream: TcpStream, connection: Connection, router: Router, shutdo
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(line), service)
         .with_upgrades();
     tokio::pin!(served);

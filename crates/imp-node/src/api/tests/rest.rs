@@ -150,6 +150,21 @@ async fn http_1_0_and_pipelined_requests_are_answered() {
 }
 
 #[tokio::test]
+async fn heads_are_bounded_in_lines_and_bytes() {
+    let node = TestNode::start().await;
+    let lines = |count: usize| "X: 1\r\n".repeat(count);
+    for (headers, status) in [
+        (lines(150), 200),
+        (lines(1000), 431),
+        (format!("X: {}\r\n", "a".repeat(50_000)), 200),
+        (format!("X: {}\r\n", "a".repeat(100_000)), 431),
+    ] {
+        let answer = node.get_raw("/health", &format!("Host: localhost\r\n{headers}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn half_open_requests_and_idle_sockets_leave_the_others_working() {
     let node = TestNode::start().await;
     let mut idle = Vec::new();
