@@ -137,7 +137,8 @@ pub mod websocket_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Streams events to the caller, in the order of the journal, from the moment the response's headers are out.
+        /// Streams events to the caller, in the order of the journal, from the moment the response's headers are out. Their
+        /// `imp-cursor` is the cursor at which the subscription stands: whoever loses the stream resumes with `after`.
         pub async fn subscribe(
             &mut self,
             request: impl tonic::IntoRequest<super::SubscribeRequest>,
@@ -169,7 +170,8 @@ pub mod websocket_server {
                 Item = std::result::Result<super::SubscribeResponse, tonic::Status>,
             > + std::marker::Send
             + 'static;
-        /// Streams events to the caller, in the order of the journal, from the moment the response's headers are out.
+        /// Streams events to the caller, in the order of the journal, from the moment the response's headers are out. Their
+        /// `imp-cursor` is the cursor at which the subscription stands: whoever loses the stream resumes with `after`.
         async fn subscribe(
             &self,
             request: tonic::Request<super::SubscribeRequest>,
