@@ -19,9 +19,9 @@ pub struct LdkConfig {
     pub chain: ChainSource,
     /// Where other nodes can connect; empty: nowhere.
     pub listen: Vec<SocketAddr>,
-    /// Addresses to announce, `host:port`; empty: those of `listen`.
+    /// Addresses to announce, `host:port`; empty: those of `listen`. Without `listen` and `alias` nothing is announced.
     pub announce: Vec<String>,
-    /// Name to announce, at most 32 bytes. Channels are announced only by a node that has one and listens.
+    /// Name of the node, at most 32 bytes. Channels are announced only by a node that has one and listens.
     pub alias: Option<String>,
     /// A directory for files of the Lightning library. With a [`BlobStore`](crate::blob::BlobStore) it stays empty.
     pub storage_dir: PathBuf,

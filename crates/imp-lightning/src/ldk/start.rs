@@ -154,7 +154,7 @@ impl Setup {
             trusted_peers_no_reserve: config.trusted_peers.iter().map(public_key).collect(),
             per_channel_reserve_sats: config.reserve_sat,
         };
-        let library = Config {
+        let mut library = Config {
             storage_dir_path: storage_dir.to_owned(),
             network: config.network.into(),
             listening_addresses: Some(listen).filter(|listen| !listen.is_empty()),
@@ -162,6 +162,12 @@ impl Setup {
             anchor_channels_config: Some(reserve),
             ..Config::default()
         };
+        // The library takes a name or announced addresses for a mistake in a node that cannot announce itself.
+        let announces = alias.is_some() && library.listening_addresses.is_some();
+        if !announces {
+            library.announcement_addresses = None;
+        }
+        let alias = alias.filter(|_| announces);
         Ok(Self { config: library, alias, chain: config.chain.clone(), seed: config.seed.clone() })
     }
 

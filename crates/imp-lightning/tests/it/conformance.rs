@@ -16,7 +16,7 @@ use imp_core::record::{RecordTable, RecordType, Service};
 use imp_lightning::{FailureReason, Keysend, LightningEvent, LightningNode, ReceivedKind};
 
 /// Longer than anything in the suite takes, reconnecting included.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,4 +7,7 @@ mod fake;
 mod fake_properties;
 mod ldk;
 mod ldk_lab;
+mod ldk_start;
+mod logs;
 mod memory;
+mod servers;

@@ -110,15 +110,18 @@ pub(crate) async fn a_new_channel_is_announced_by_an_event_and_usable<L: Lab>(la
         announce: false,
     };
     let name = b.open_channel(channel).await.unwrap();
-    until("the funding is sent", async || {
-        let channels = b.channels().await.unwrap();
-        channels
-            .iter()
-            .any(|channel| channel.user_channel_id == name && channel.funding.is_some())
-            .then_some(())
+    // The funding transaction comes some time after the call, and a channel is ready some blocks after it.
+    until("the channel is ready at both ends", async || {
+        lab.mine(1).await;
+        for node in [&a, &b] {
+            let channels = node.channels().await.unwrap();
+            if channels.len() < 2 || !channels.iter().all(|channel| channel.ready) {
+                return None;
+            }
+        }
+        Some(())
     })
     .await;
-    lab.mine(6).await;
     for node in [&a, &b] {
         event(&**node, "the channel is ready", |event| match event {
             LightningEvent::ChannelReady { peer } => Some(*peer),
