@@ -1,5 +1,7 @@
 //! Tasks, time and signals: the only place that starts tasks, reads clocks or listens to the operating system.
 
+#![expect(clippy::disallowed_methods, reason = "this is where the others get them from")]
+
 pub mod clock;
 pub mod shutdown;
 pub mod tasks;
