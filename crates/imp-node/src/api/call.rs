@@ -5,7 +5,7 @@ use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::service::Routes;
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use imp_api::rest::Route;
 
@@ -26,12 +26,10 @@ pub(super) async fn server_streaming(
     routes: Routes,
     route: &'static Route,
     request: Request<Bytes>,
-) -> Result<Streaming<Bytes>, Status> {
+) -> Result<Response<Streaming<Bytes>>, Status> {
     let mut grpc = client(routes);
     ready(&mut grpc).await?;
-    let answer =
-        grpc.server_streaming(request, PathAndQuery::from_static(&route.grpc_path), ProtobufBytes).await?;
-    Ok(answer.into_inner())
+    grpc.server_streaming(request, PathAndQuery::from_static(&route.grpc_path), ProtobufBytes).await
 }
 
 fn client(routes: Routes) -> Grpc<Routes> {

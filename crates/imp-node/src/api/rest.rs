@@ -23,6 +23,7 @@ use tonic::transport::server::TcpConnectInfo;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use imp_api::client::CURSOR_METADATA;
 use imp_api::error::{Code, StatusBody};
 use imp_api::json;
 use imp_api::rest::{Lookup, Route, routes};
@@ -130,23 +131,47 @@ impl Rest {
     async fn subscribe(&self, route: &'static Route, request: Request) -> Result<Response, StatusBody> {
         let (mut parts, _body) = request.into_parts();
         if !wants_upgrade(&parts.headers) {
-            return Ok(stream::response(self.open(route, &parts).await?));
+            let opened = self.open(route, &parts).await?;
+            return Ok(opened.mark(stream::response));
         }
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
             .await
             .map_err(|rejection| StatusBody::new(Code::InvalidArgument, rejection.to_string()))?;
-        let frames = self.open(route, &parts).await.unwrap_or_else(stream::failed);
+        let opened = self
+            .open(route, &parts)
+            .await
+            .unwrap_or_else(|body| Opened { frames: stream::failed(body), cursor: None });
         let connection = parts.extensions.remove::<Connection>();
-        Ok(ws::accept(upgrade, frames, self.edge.shutdown.clone(), connection))
+        let shutdown = self.edge.shutdown.clone();
+        Ok(opened.mark(|frames| ws::accept(upgrade, frames, shutdown, connection)))
     }
 
-    /// The frames of a new subscription, which stands when this returns.
-    async fn open(&self, route: &'static Route, parts: &Parts) -> Result<stream::Frames, StatusBody> {
+    /// A new subscription, which stands when this returns.
+    async fn open(&self, route: &'static Route, parts: &Parts) -> Result<Opened, StatusBody> {
         let protobuf = json::decode_query(&route.input, parts.uri.query().unwrap_or_default());
-        let answers = call::server_streaming(self.routes.clone(), route, rpc_request(parts, protobuf, None)?)
+        let answer = call::server_streaming(self.routes.clone(), route, rpc_request(parts, protobuf, None)?)
             .await
             .map_err(|status| StatusBody::from(&status))?;
-        Ok(stream::frames(answers, route, &self.edge.shutdown))
+        let cursor = answer.metadata().get(CURSOR_METADATA).map(MetadataValue::as_encoded_bytes);
+        let cursor = cursor.and_then(|cursor| HeaderValue::from_bytes(cursor).ok());
+        Ok(Opened { frames: stream::frames(answer.into_inner(), route, &self.edge.shutdown), cursor })
+    }
+}
+
+struct Opened {
+    frames: stream::Frames,
+    /// Where in the journal the subscription stands.
+    cursor: Option<HeaderValue>,
+}
+
+impl Opened {
+    /// The answer that `respond` makes of the frames, with the cursor in its header.
+    fn mark(self, respond: impl FnOnce(stream::Frames) -> Response) -> Response {
+        let mut response = respond(self.frames);
+        if let Some(cursor) = self.cursor {
+            response.headers_mut().insert(CURSOR_METADATA, cursor);
+        }
+        response
     }
 }
 

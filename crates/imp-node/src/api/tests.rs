@@ -19,7 +19,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use imp_api::client::Client;
+use imp_api::client::{CURSOR_METADATA, Client};
 use imp_api::error::{Code, ErrorInfo, StatusBody};
 use imp_api::proto::messaging::messaging_server::Messaging;
 use imp_api::proto::messaging::{SendMessageRequest, SendMessageResponse};
@@ -80,7 +80,10 @@ impl Websocket for Publisher {
             return Err(Status::out_of_range("the oldest cursor is 0"));
         }
         let events = BroadcastStream::new(self.events.subscribe());
-        Ok(Response::new(events.map(|event| event.expect("the test does not lag")).boxed()))
+        let mut response: Response<Self::SubscribeStream> =
+            Response::new(events.map(|event| event.expect("the test does not lag")).boxed());
+        response.metadata_mut().insert(CURSOR_METADATA, 41.into());
+        Ok(response)
     }
 }
 

@@ -47,6 +47,7 @@ async fn each_event_is_one_text_frame_to_every_subscriber() {
         assert_eq!(next_text(socket).await, expected);
         assert!(next_text(socket).await.contains(r#""id":"e2""#));
     }
+    assert_eq!(grpc.position(), Some(41));
     assert_eq!(grpc.next().await.unwrap(), Some(event("e1")));
 }
 
@@ -168,6 +169,7 @@ async fn the_http_stream_has_its_headers_at_once_and_a_line_for_each_event() {
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert_eq!(answer.headers()["transfer-encoding"], "chunked");
+    assert_eq!(answer.headers()[CURSOR_METADATA], "41");
     node.publish(event("e1"));
     node.publish(event("e2"));
     node.events.send(Err(Status::unavailable("later"))).unwrap();
