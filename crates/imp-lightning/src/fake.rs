@@ -30,11 +30,12 @@ mod world;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use imp_core::amount::Msat;
 use imp_core::id::NodeId;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -106,6 +107,8 @@ struct Shared {
     world: Mutex<World>,
     /// Told after every change of the world.
     changed: Notify,
+    /// The runtime of the first use: daemons that run in runtimes of their own are killed with these.
+    runtime: OnceLock<Handle>,
     started: Instant,
     /// Time of the start since the Unix epoch.
     epoch: Duration,
@@ -125,6 +128,7 @@ impl FakeNetwork {
             shared: Arc::new(Shared {
                 world: Mutex::new(World::new(options)),
                 changed: Notify::new(),
+                runtime: OnceLock::new(),
                 started: Instant::now(),
                 epoch,
             }),
@@ -180,9 +184,10 @@ impl FakeNetwork {
     }
 
     fn schedule(&self, agenda: Vec<(Duration, Step)>) {
+        let runtime = self.shared.runtime.get_or_init(Handle::current);
         for (after, step) in agenda {
             let network = self.clone();
-            tokio::spawn(async move {
+            runtime.spawn(async move {
                 tokio::time::sleep(after).await;
                 let now = network.now();
                 network.act(|world| world.happen(step, now));

@@ -1,5 +1,13 @@
 //! gRPC: which services there are, and listening for them.
 
+mod calls;
+mod lightning;
+mod messaging;
+mod node;
+mod owner;
+mod signing;
+mod websocket;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +43,8 @@ use super::health::HealthService;
 use super::line::Line;
 use super::serve::{MAX_CONNECTIONS, accept};
 use super::{Edge, guard, rest};
+
+pub use calls::Calls;
 
 /// Header bytes of one call.
 const MAX_HEADER_BYTES: u32 = 64 * 1024;

@@ -1,0 +1,103 @@
+//! `imp.node.v1.Node`.
+
+use imp_api::proto::imp::node::v1 as proto;
+use imp_api::proto::imp::node::v1::node_server::Node;
+use imp_lightning::Channel;
+use tonic::{Request, Response, Status};
+
+use super::Calls;
+use super::owner::require_owner;
+use crate::service::node::OpenChannelRequest;
+
+#[tonic::async_trait]
+impl Node for Calls {
+    async fn get_node(
+        &self,
+        _: Request<proto::GetNodeRequest>,
+    ) -> Result<Response<proto::GetNodeResponse>, Status> {
+        let services = self.services()?;
+        let status = services.node.status().await?;
+        let lightning = services.node.lightning();
+        Ok(Response::new(proto::GetNodeResponse {
+            pubkey: lightning.id().to_string(),
+            alias: status.alias,
+            network: lightning.network().to_string(),
+            backend: lightning.backend().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            synced: status.synced,
+            block_height: status.block_height,
+            onchain_sat: sat(status.onchain_sat),
+            channel_sat: sat(status.in_channels.to_sat_floor()),
+            spendable_sat: sat(status.spendable.to_sat_floor()),
+            listen: status.listen.iter().map(ToString::to_string).collect(),
+        }))
+    }
+
+    async fn list_channels(
+        &self,
+        request: Request<proto::ListChannelsRequest>,
+    ) -> Result<Response<proto::ListChannelsResponse>, Status> {
+        require_owner(&request)?;
+        let channels = self.services()?.node.channels().await?.into_iter().map(channel).collect();
+        Ok(Response::new(proto::ListChannelsResponse { channels }))
+    }
+
+    async fn new_address(
+        &self,
+        request: Request<proto::NewAddressRequest>,
+    ) -> Result<Response<proto::NewAddressResponse>, Status> {
+        require_owner(&request)?;
+        let address = self.services()?.node.new_address().await?;
+        Ok(Response::new(proto::NewAddressResponse { address }))
+    }
+
+    async fn connect_peer(
+        &self,
+        request: Request<proto::ConnectPeerRequest>,
+    ) -> Result<Response<proto::ConnectPeerResponse>, Status> {
+        require_owner(&request)?;
+        let proto::ConnectPeerRequest { pubkey, address } = request.into_inner();
+        self.services()?.node.connect(&pubkey, &address).await?;
+        Ok(Response::new(proto::ConnectPeerResponse {}))
+    }
+
+    async fn open_channel(
+        &self,
+        request: Request<proto::OpenChannelRequest>,
+    ) -> Result<Response<proto::OpenChannelResponse>, Status> {
+        require_owner(&request)?;
+        let proto::OpenChannelRequest { pubkey, address, capacity_sat, push_sat, announce } =
+            request.into_inner();
+        let request = OpenChannelRequest { pubkey, address, capacity_sat, push_sat, announce };
+        let user_channel_id = self.services()?.node.open_channel(request).await?.to_string();
+        Ok(Response::new(proto::OpenChannelResponse { user_channel_id }))
+    }
+
+    async fn sync_chain(
+        &self,
+        request: Request<proto::SyncChainRequest>,
+    ) -> Result<Response<proto::SyncChainResponse>, Status> {
+        require_owner(&request)?;
+        let block_height = self.services()?.node.sync_chain().await?;
+        Ok(Response::new(proto::SyncChainResponse { block_height }))
+    }
+}
+
+fn channel(channel: Channel) -> proto::Channel {
+    proto::Channel {
+        pubkey: channel.peer.to_string(),
+        funding: channel.funding.unwrap_or_default(),
+        capacity_sat: sat(channel.capacity_sat),
+        outbound_sat: sat(channel.outbound.to_sat_floor()),
+        inbound_sat: sat(channel.inbound.to_sat_floor()),
+        ready: channel.ready,
+        usable: channel.usable,
+        announced: channel.announced,
+        user_channel_id: channel.user_channel_id.to_string(),
+    }
+}
+
+/// Satoshis as the interface counts them: all bitcoin fit.
+fn sat(sat: u64) -> i64 {
+    i64::try_from(sat).unwrap_or(i64::MAX)
+}

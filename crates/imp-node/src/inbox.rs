@@ -1,0 +1,269 @@
+//! The inbox: what other nodes sent is committed before it is acknowledged to the backend.
+//!
+//! ```text
+//! backend ── payment ── decode, verify ── parts ── order ── commit ── acknowledge
+//!                                                             └── journal, in the order of publication
+//! ```
+//!
+//! A payment, what it completes and what that publishes are one transaction: there is no state between "stored" and
+//! "published" to recover from, and one fsync less for each message. The rules are those of `imp-core`; every step may
+//! run twice and takes effect once, because the payment's hash is part of the same transaction.
+
+mod line;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use imp_core::amount::Msat;
+use imp_core::id::{NodeId, PaymentHash, Preimage};
+use imp_core::order::MAX_HELD_BYTES_IN_ALL;
+use imp_core::parts::{self, TAKEN_KNOWN_FOR};
+use imp_core::record::{RecordTable, RecordType, Service};
+use imp_core::time::UnixMillis;
+use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope};
+
+use crate::runtime::clock::Clock;
+use crate::store::inbox::{InboxChange, InboxPayment, PartName, PaymentOutcome};
+use crate::store::{InboxStore, StoreError};
+use line::{Line, Part};
+
+/// Idle senders whose state is kept in memory; the state of the others is read when they send again.
+const MAX_IDLE_LINES: usize = 10_000;
+
+/// How often old rows are looked for.
+pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
+
+/// A keysend that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which payment.
+    pub hash: PaymentHash,
+    /// What this node got.
+    pub amount: Msat,
+    /// The payment's preimage.
+    pub preimage: Preimage,
+    /// Its custom records.
+    pub records: Vec<(u64, Vec<u8>)>,
+}
+
+/// The inbox. It has one owner, which calls it for one thing at a time.
+pub struct Inbox {
+    store: Arc<dyn InboxStore>,
+    clock: Arc<dyn Clock>,
+    records: RecordTable,
+    id: NodeId,
+    genesis_hash: [u8; 32],
+    lines: HashMap<(NodeId, Service), Line>,
+    /// Lines that hold messages back.
+    holding: HashSet<(NodeId, Service)>,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("lines", &self.lines.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a record turned out to be.
+enum Reading {
+    /// A part of a message, signed by a node.
+    Part(NodeId, Envelope),
+    /// Of a later version, or of a service that this version does not have.
+    Unread,
+    /// Nothing that counts; the name of the counter says why.
+    Dropped(&'static str),
+}
+
+impl Inbox {
+    /// Opens the inbox of the node `id` on the chain with this genesis hash, and publishes what an earlier run could not.
+    pub async fn open(
+        store: Arc<dyn InboxStore>,
+        clock: Arc<dyn Clock>,
+        records: RecordTable,
+        id: NodeId,
+        genesis_hash: [u8; 32],
+    ) -> Result<Self, StoreError> {
+        let mut inbox =
+            Self { store, clock, records, id, genesis_hash, lines: HashMap::new(), holding: HashSet::new() };
+        for (sender, service) in inbox.store.waiting_senders().await? {
+            let mut line = inbox.line(sender, service).await?;
+            let change = line.resume(&*inbox.store, inbox.clock.now()).await?;
+            inbox.commit(line, change).await?;
+        }
+        Ok(inbox)
+    }
+
+    /// Takes a payment in. What it told is durable, and what it published is with the subscribers, when this returns.
+    pub async fn take(&mut self, received: Received) -> Result<(), StoreError> {
+        let Some((service, record_type, record)) = self.records.find(&received.records) else {
+            return Ok(());
+        };
+        if self.store.has_payment(received.hash).await? {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let payment = |outcome, part| InboxPayment {
+            hash: received.hash,
+            record_type,
+            amount: received.amount,
+            received: now,
+            outcome,
+            part,
+            raw: None,
+        };
+        let alone = |payment, count| InboxChange { payment: Some(payment), count, ..InboxChange::default() };
+        let (sender, envelope) = match self.read(service, record_type, record, &received.preimage) {
+            Reading::Part(sender, envelope) => (sender, envelope),
+            Reading::Unread => {
+                let raw = Some(record.to_vec());
+                let payment = InboxPayment { raw, ..payment(PaymentOutcome::Unread, None) };
+                return self.store.commit_inbox(alone(payment, vec!["inbox_unread"])).await;
+            }
+            Reading::Dropped(why) => {
+                tracing::debug!(payment = %received.hash, why, "a payment's record does not count");
+                return self
+                    .store
+                    .commit_inbox(alone(payment(PaymentOutcome::Dropped, None), vec![why]))
+                    .await;
+            }
+        };
+        let header = envelope.header();
+        let index = header.part.map_or(0, |part| part.index);
+        let name = PartName { sender, id: header.id, part: index };
+        if self.store.has_part(name).await? {
+            let payment = payment(PaymentOutcome::Repeated, Some(name));
+            return self.store.commit_inbox(alone(payment, vec!["inbox_repeated"])).await;
+        }
+        let mut line = self.line(sender, service).await?;
+        let part = Part { header: header.clone(), amount: received.amount, chunk: envelope.into_chunk() };
+        let mut change = match line.take(&*self.store, part, now).await? {
+            Ok(change) => InboxChange { payment: Some(payment(PaymentOutcome::Taken, Some(name))), ..change },
+            Err(refused) => {
+                tracing::debug!(%sender, message = %name.id, "a part does not fit: {refused}");
+                alone(payment(PaymentOutcome::Dropped, Some(name)), vec!["inbox_part_refused"])
+            }
+        };
+        change.count.push("inbox_parts");
+        self.commit(line, change).await?;
+        self.keep_within_bounds(now).await
+    }
+
+    /// When [`Self::expire`] has something to do; nothing while no message is held back.
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        self.holding.iter().filter_map(|key| self.lines.get(key)?.deadline()).min()
+    }
+
+    /// Publishes what waited long enough for an earlier message.
+    pub async fn expire(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let due = |key: &&(NodeId, Service)| {
+            self.lines.get(*key).and_then(Line::deadline).is_some_and(|deadline| deadline <= now)
+        };
+        let due: Vec<_> = self.holding.iter().filter(due).copied().collect();
+        for (sender, service) in due {
+            let mut line = self.line(sender, service).await?;
+            let change = line.expire(&*self.store, now).await?;
+            self.commit(line, change).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is too old to matter.
+    pub async fn keep_house(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        self.store.forget_payments_before(now.minus(TAKEN_KNOWN_FOR)).await?;
+        self.keep_within_bounds(now).await?;
+        let idle: Vec<_> =
+            self.lines.iter().filter(|(_, line)| line.is_idle()).map(|(key, _)| *key).collect();
+        for key in idle.iter().take(idle.len().saturating_sub(MAX_IDLE_LINES)) {
+            self.lines.remove(key);
+        }
+        Ok(())
+    }
+
+    fn read(&self, service: Service, record_type: RecordType, record: &[u8], preimage: &Preimage) -> Reading {
+        if service != Service::Message {
+            return Reading::Unread;
+        }
+        let envelope = match Envelope::decode(record) {
+            Ok(envelope) => envelope,
+            Err(error) if error.is_unknown_format() => return Reading::Unread,
+            Err(_) => return Reading::Dropped("inbox_malformed"),
+        };
+        let binding = Binding {
+            genesis_hash: self.genesis_hash,
+            recipient: self.id,
+            record_type,
+            carrier: CarrierBinding::keysend(preimage),
+        };
+        match envelope.verify(&binding) {
+            Ok(sender) => Reading::Part(sender, envelope),
+            Err(_) => Reading::Dropped("inbox_unverified"),
+        }
+    }
+
+    /// Takes a line out of memory, or reads it. It goes back with [`Self::commit`]; one that does not, because of an
+    /// error, is read afresh next time.
+    async fn line(&mut self, sender: NodeId, service: Service) -> Result<Line, StoreError> {
+        match self.lines.remove(&(sender, service)) {
+            Some(line) => Ok(line),
+            None => Line::read(&*self.store, sender, service).await,
+        }
+    }
+
+    async fn commit(&mut self, line: Line, change: InboxChange) -> Result<(), StoreError> {
+        let key = line.key();
+        for event in &change.publish {
+            tracing::info!(id = %event.id, from = %event.from, service = %event.service, "message received");
+        }
+        if change != InboxChange::default() {
+            self.store.commit_inbox(change).await?;
+        }
+        if line.deadline().is_some() {
+            self.holding.insert(key);
+        } else {
+            self.holding.remove(&key);
+        }
+        self.lines.insert(key, line);
+        Ok(())
+    }
+
+    /// Bounds what is held back and what is unfinished, over all senders.
+    async fn keep_within_bounds(&mut self, now: UnixMillis) -> Result<(), StoreError> {
+        while let Some((sender, service)) = self.too_much_held() {
+            let mut line = self.line(sender, service).await?;
+            let change = line.give_up_oldest_gap(&*self.store, now).await?;
+            self.commit(line, change).await?;
+        }
+        while let Some((sender, service, id)) = self.unfinished_to_go(now) {
+            let mut line = self.line(sender, service).await?;
+            let change = line.forget(id);
+            self.commit(line, change).await?;
+        }
+        Ok(())
+    }
+
+    /// The line that holds most, if all lines together hold too much.
+    fn too_much_held(&self) -> Option<(NodeId, Service)> {
+        let held = || self.holding.iter().filter_map(|key| Some((self.lines.get(key)?.held_bytes(), *key)));
+        let total: usize = held().map(|(bytes, _)| bytes).sum();
+        if total <= MAX_HELD_BYTES_IN_ALL { None } else { held().max().map(|(_, key)| key) }
+    }
+
+    /// The unfinished message that must go, if one must.
+    fn unfinished_to_go(&self, now: UnixMillis) -> Option<(NodeId, Service, imp_core::id::MessageId)> {
+        let mut unfinished = Vec::new();
+        let mut services = Vec::new();
+        for line in self.lines.values() {
+            for message in line.unfinished() {
+                unfinished.push(message);
+                services.push(line.key().1);
+            }
+        }
+        let (at, why) = parts::first_to_go(&unfinished, now)?;
+        let message = unfinished[at];
+        tracing::debug!(sender = %message.sender, message = %message.id, ?why, "an unfinished message is given up");
+        Some((message.sender, services[at], message.id))
+    }
+}

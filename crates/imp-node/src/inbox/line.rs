@@ -1,0 +1,313 @@
+//! The messages of one sender and service that are not published yet.
+
+use std::collections::HashMap;
+
+use imp_core::amount::Msat;
+use imp_core::id::{MessageId, NodeId};
+use imp_core::order::{Held, Order, Position, Release, Snapshot, Waiting};
+use imp_core::parts::{Added, PartRefused, Parts, Unfinished};
+use imp_core::record::Service;
+use imp_core::time::UnixMillis;
+use imp_core::wire::envelope::{Header, PartOf, ReplyTo};
+
+use crate::store::inbox::{InboxChange, InboxChunk, InboxMessage};
+use crate::store::journal::NewEvent;
+use crate::store::{InboxStore, StoreError};
+
+/// A verified part, or a whole message.
+pub(super) struct Part {
+    pub(super) header: Header,
+    pub(super) amount: Msat,
+    pub(super) chunk: Vec<u8>,
+}
+
+/// One sender's messages of one service.
+pub(super) struct Line {
+    sender: NodeId,
+    service: Service,
+    order: Order,
+    unfinished: HashMap<MessageId, (InboxMessage, Parts)>,
+    held: HashMap<MessageId, InboxMessage>,
+    /// What the order released when it was restored: nothing, unless a row is missing.
+    released: Vec<Release>,
+    /// The state of the order that the store has.
+    stored: Option<Snapshot>,
+}
+
+/// A whole message.
+struct Whole {
+    message: InboxMessage,
+    /// In the order of the parts.
+    chunks: Vec<InboxChunk>,
+}
+
+impl Line {
+    /// The line as it is in the store.
+    pub(super) async fn read(
+        store: &dyn InboxStore,
+        sender: NodeId,
+        service: Service,
+    ) -> Result<Self, StoreError> {
+        let rows = store.sender_rows(sender, service).await?;
+        let (mut unfinished, mut held, mut waiting) = (HashMap::new(), HashMap::new(), Vec::new());
+        let mut begun = Vec::new();
+        for (message, chunks) in rows.messages {
+            if let Some(since) = message.held {
+                let bytes = chunks.iter().map(|(_, _, bytes)| bytes).sum();
+                waiting.push(Waiting { id: message.id, seq: message.seq, bytes, since });
+                held.insert(message.id, message);
+                continue;
+            }
+            let mut parts = Parts::new();
+            for (index, amount, bytes) in chunks {
+                let header = header_of(&message, index);
+                parts.add(sender, &header, bytes, amount).map_err(|refused| StoreError::Damaged {
+                    what: format!("part {index} of message {}: {refused}", message.id),
+                })?;
+            }
+            // Begun, not touched: after a crash the wait for a part is at most as long as the first part allows.
+            begun.push((message.stream, message.seq, message.begun));
+            unfinished.insert(message.id, (message, parts));
+        }
+        let snapshot = rows.order.map(|text| parse_snapshot(&text)).transpose()?;
+        let (order, released) = match snapshot {
+            Some(snapshot) => {
+                let begun = begun.iter().filter(|(stream, ..)| *stream == snapshot.stream);
+                Order::restore(snapshot, waiting, begun.map(|(_, seq, since)| (*seq, *since)))
+            }
+            None => (Order::new(), Vec::new()),
+        };
+        Ok(Self { sender, service, order, unfinished, held, released, stored: snapshot })
+    }
+
+    pub(super) const fn key(&self) -> (NodeId, Service) {
+        (self.sender, self.service)
+    }
+
+    /// Whether nothing of it is only in memory.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unfinished.is_empty() && self.held.is_empty()
+    }
+
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.order.held_bytes()
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn deadline(&self) -> Option<UnixMillis> {
+        self.order.deadline()
+    }
+
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
+        self.unfinished.values().map(|(message, parts)| Unfinished {
+            sender: self.sender,
+            id: message.id,
+            bytes: parts.bytes(),
+            since: message.begun,
+        })
+    }
+
+    /// What restoring the line released.
+    pub(super) async fn resume(
+        &mut self,
+        store: &dyn InboxStore,
+        now: UnixMillis,
+    ) -> Result<InboxChange, StoreError> {
+        let released = std::mem::take(&mut self.released);
+        self.publish(store, released, None, now).await
+    }
+
+    pub(super) async fn expire(
+        &mut self,
+        store: &dyn InboxStore,
+        now: UnixMillis,
+    ) -> Result<InboxChange, StoreError> {
+        let released = self.order.expire(now);
+        self.publish(store, released, None, now).await
+    }
+
+    pub(super) async fn give_up_oldest_gap(
+        &mut self,
+        store: &dyn InboxStore,
+        now: UnixMillis,
+    ) -> Result<InboxChange, StoreError> {
+        let released = self.order.give_up_oldest_gap();
+        self.publish(store, released, None, now).await
+    }
+
+    /// Drops an unfinished message.
+    pub(super) fn forget(&mut self, id: MessageId) -> InboxChange {
+        self.unfinished.remove(&id);
+        InboxChange {
+            remove: vec![(self.sender, id)],
+            count: vec!["inbox_unfinished_given_up"],
+            ..InboxChange::default()
+        }
+    }
+
+    /// Takes a part; what it changes is to be committed together with its payment.
+    pub(super) async fn take(
+        &mut self,
+        store: &dyn InboxStore,
+        part: Part,
+        now: UnixMillis,
+    ) -> Result<Result<InboxChange, PartRefused>, StoreError> {
+        let Part { header, amount, chunk } = part;
+        let fresh = InboxMessage::of(&header, now);
+        let Some(PartOf { index, .. }) = header.part else {
+            let chunks = vec![InboxChunk { part: 0, amount, chunk }];
+            return self.complete(store, Whole { message: fresh, chunks }, 0, now).await.map(Ok);
+        };
+        let (message, parts) = self.unfinished.entry(header.id).or_insert((fresh, Parts::new()));
+        match parts.add(self.sender, &header, chunk.len(), amount) {
+            Err(refused) => return Ok(Err(refused)),
+            // The store knows no payment for it, so this is the part that counts.
+            Ok(Added::New | Added::Duplicate) => {}
+        }
+        if let Some(position) = parts.position() {
+            (message.stream, message.seq, message.floor_back) =
+                (position.stream, position.seq, position.floor_back);
+        }
+        if index == 0 {
+            message.reply_to = text_of(header.reply_to.as_ref());
+        }
+        let chunk = InboxChunk { part: index, amount, chunk };
+        if !parts.whole() {
+            let message = message.clone();
+            let released = message.position().map(|position| self.order.observe(position, now));
+            let change = self.publish(store, released.unwrap_or_default(), None, now).await?;
+            let keep = Some((self.sender, self.service, message, Some(chunk)));
+            return Ok(Ok(InboxChange { keep, ..change }));
+        }
+        let message = message.clone();
+        self.unfinished.remove(&header.id);
+        let mut chunks = store.chunks(self.sender, header.id).await?;
+        chunks.push(chunk);
+        chunks.sort_by_key(|chunk| chunk.part);
+        self.complete(store, Whole { message, chunks }, index, now).await.map(Ok)
+    }
+
+    /// Publishes a whole message, or holds it back. Its part `last` is the one that is not in the store yet.
+    async fn complete(
+        &mut self,
+        store: &dyn InboxStore,
+        mut whole: Whole,
+        last: u16,
+        now: UnixMillis,
+    ) -> Result<InboxChange, StoreError> {
+        let id = whole.message.id;
+        let Some(position) = whole.message.position() else {
+            let released = vec![Release { id, late: false }];
+            return self.publish(store, released, Some(whole), now).await;
+        };
+        let bytes = whole.chunks.iter().map(|chunk| chunk.chunk.len()).sum();
+        let released = self.order.accept(Held { id, position, bytes }, now);
+        if released.iter().any(|release| release.id == id) {
+            return self.publish(store, released, Some(whole), now).await;
+        }
+        whole.message.held = Some(now);
+        self.held.insert(id, whole.message.clone());
+        let change = self.publish(store, released, None, now).await?;
+        let last = whole.chunks.into_iter().find(|chunk| chunk.part == last);
+        Ok(InboxChange { keep: Some((self.sender, self.service, whole.message, last)), ..change })
+    }
+
+    /// Turns releases into events, in their order.
+    async fn publish(
+        &mut self,
+        store: &dyn InboxStore,
+        released: Vec<Release>,
+        mut whole: Option<Whole>,
+        now: UnixMillis,
+    ) -> Result<InboxChange, StoreError> {
+        let mut change = InboxChange::default();
+        for Release { id, late } in released {
+            let whole = match whole.take_if(|whole| whole.message.id == id) {
+                Some(whole) => whole,
+                None => {
+                    let Some(message) = self.held.remove(&id) else { continue };
+                    Whole { message, chunks: store.chunks(self.sender, id).await? }
+                }
+            };
+            change.remove.push((self.sender, id));
+            if late {
+                change.count.push("inbox_late");
+            }
+            match self.event(whole, late, now) {
+                Some(event) => change.publish.push(event),
+                None => change.count.push("inbox_not_text"),
+            }
+        }
+        let snapshot = self.order.snapshot();
+        if snapshot != self.stored {
+            self.stored = snapshot;
+            change.order = snapshot.map(|snapshot| (self.sender, self.service, format_snapshot(snapshot)));
+        }
+        Ok(change)
+    }
+
+    /// The event of a message; nothing where it is not text, which is all that events can carry.
+    fn event(&self, whole: Whole, late: bool, now: UnixMillis) -> Option<NewEvent> {
+        let amount: Msat = whole.chunks.iter().map(|chunk| chunk.amount).sum();
+        let body: Vec<u8> = whole.chunks.into_iter().flat_map(|chunk| chunk.chunk).collect();
+        Some(NewEvent {
+            at: now,
+            id: whole.message.id.to_string(),
+            reply_to: whole.message.reply_to,
+            from: self.sender,
+            service: self.service,
+            data: String::from_utf8(body).ok()?,
+            amount_sat: amount.to_sat_floor(),
+            late,
+        })
+    }
+}
+
+impl InboxMessage {
+    fn of(header: &Header, now: UnixMillis) -> Self {
+        Self {
+            id: header.id,
+            part_count: header.part.map_or(1, |part| part.count),
+            stream: header.stream,
+            seq: header.seq,
+            floor_back: header.floor_back,
+            unordered: header.unordered,
+            reply_to: text_of(header.reply_to.as_ref()),
+            begun: now,
+            held: None,
+        }
+    }
+
+    fn position(&self) -> Option<Position> {
+        let Self { stream, seq, floor_back, .. } = *self;
+        (!self.unordered).then_some(Position { stream, seq, floor_back })
+    }
+}
+
+fn text_of(reply_to: Option<&ReplyTo>) -> String {
+    reply_to.map(ToString::to_string).unwrap_or_default()
+}
+
+/// The header of a part, as far as its row tells it.
+fn header_of(message: &InboxMessage, index: u16) -> Header {
+    Header {
+        id: message.id,
+        stream: message.stream,
+        seq: message.seq,
+        floor_back: message.floor_back,
+        part: Some(PartOf { index, count: message.part_count }),
+        reply_to: None,
+        unordered: message.unordered,
+    }
+}
+
+fn format_snapshot(Snapshot { stream, next }: Snapshot) -> String {
+    format!("{stream}:{next}")
+}
+
+fn parse_snapshot(text: &str) -> Result<Snapshot, StoreError> {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(stream, next)| Some(Snapshot { stream: stream.parse().ok()?, next: next.parse().ok()? }));
+    parsed.ok_or_else(|| StoreError::Damaged { what: format!("inbox_order.snapshot = {text}") })
+}

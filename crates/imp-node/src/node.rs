@@ -1,0 +1,104 @@
+//! A node that runs: the services on top of a store and a Lightning node, and the pump between them.
+
+mod pump;
+
+use std::fmt;
+use std::sync::Arc;
+
+use imp_core::amount::Msat;
+use imp_core::record::RecordTable;
+use imp_lightning::LightningNode;
+
+use crate::events::Events;
+use crate::inbox::Inbox;
+use crate::outbox::{Outbox, OutboxOptions};
+use crate::runtime::clock::Clock;
+use crate::runtime::tasks::Tasks;
+use crate::service::lightning::Lightning;
+use crate::service::messaging::Messaging;
+use crate::service::node::Node;
+use crate::service::signing::Signing;
+use crate::store::{Store, StoreError};
+
+/// What a node runs on.
+pub struct Ports {
+    /// Everything that it keeps.
+    pub store: Arc<dyn Store>,
+    /// The Lightning node.
+    pub lightning: Arc<dyn LightningNode>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where its tasks run.
+    pub tasks: Tasks,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports").field("lightning", &self.lightning).finish_non_exhaustive()
+    }
+}
+
+/// Settings of the services.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// Which record carries which service.
+    pub records: RecordTable,
+    /// The most that a payment may pay to forwarding nodes; nothing for 10 sat or 1 %, whichever is more.
+    pub fee_limit: Option<Msat>,
+}
+
+/// The services of a node that runs.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Messages.
+    pub messaging: Messaging,
+    /// Invoices.
+    pub lightning: Lightning,
+    /// Signatures.
+    pub signing: Signing,
+    /// The node itself.
+    pub node: Node,
+    /// Events.
+    pub events: Events,
+}
+
+impl Services {
+    /// Starts the services: what an earlier run left is taken up, and what the Lightning node has to tell is worked off
+    /// by a task that the node cannot do without.
+    pub async fn start(ports: Ports, options: NodeOptions) -> Result<Self, StoreError> {
+        let Ports { store, lightning, clock, tasks } = ports;
+        let outbox_options = OutboxOptions { fee_limit: options.fee_limit, records: options.records.clone() };
+        let outbox = Outbox::open(
+            Arc::clone(&store) as _,
+            Arc::clone(&lightning),
+            Arc::clone(&clock),
+            tasks.clone(),
+            outbox_options,
+        )
+        .await?;
+        let inbox = Inbox::open(
+            Arc::clone(&store) as _,
+            Arc::clone(&clock),
+            options.records,
+            lightning.id(),
+            lightning.network().genesis_hash(),
+        )
+        .await?;
+        let services = Self {
+            messaging: Messaging::new(
+                outbox.clone(),
+                Arc::clone(&store) as _,
+                Arc::clone(&clock),
+                lightning.id(),
+            ),
+            lightning: Lightning::new(Arc::clone(&lightning), options.fee_limit),
+            signing: Signing::new(Arc::clone(&lightning)),
+            node: Node::new(Arc::clone(&lightning)),
+            events: Events::new(Arc::clone(&store) as _),
+        };
+        outbox.recover().await?;
+        let pump = pump::Pump { lightning, inbox, outbox, invoices: services.lightning.clone(), clock };
+        tasks.spawn_essential("pump", pump.run(tasks.token()));
+        Ok(services)
+    }
+}

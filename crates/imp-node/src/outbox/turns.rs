@@ -1,0 +1,273 @@
+//! Whose turn it is to pay: slots for payments, numbers for messages.
+//!
+//! A Lightning channel carries a bounded number of payments at once, so messages queue here and never fail for want of a
+//! slot. Recipients take turns. Within a recipient, parts of messages that were begun go before new messages, and new
+//! messages go in the order in which they were accepted: a message gets its number together with its first slot.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use imp_core::dispatch::Window;
+use imp_core::id::NodeId;
+use imp_core::record::Service;
+use tokio::sync::oneshot;
+
+use crate::store::outbox::Number;
+
+/// The queues. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Turns {
+    state: Arc<Mutex<State>>,
+    stream: u32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recipients: HashMap<NodeId, Recipient>,
+    /// Recipients with somebody waiting, the next one first.
+    rotation: VecDeque<NodeId>,
+    in_flight: usize,
+}
+
+#[derive(Debug, Default)]
+struct Recipient {
+    limit: usize,
+    in_flight: usize,
+    begun: VecDeque<oneshot::Sender<Slot>>,
+    fresh: VecDeque<Waiting>,
+    lines: HashMap<Service, Line>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: oneshot::Sender<Slot>,
+    /// The line whose number it needs; nothing for what is sent outside of the order.
+    line: Option<Service>,
+}
+
+/// The numbers of one service's messages to one recipient.
+#[derive(Debug)]
+struct Line {
+    window: Window,
+    /// Windows of earlier runs, while messages of theirs are followed to their end.
+    earlier: Vec<Window>,
+    /// Messages of earlier runs that this run's numbers wait for.
+    blocked_by: usize,
+}
+
+/// The right to have one payment in flight. Dropping it passes the turn on.
+#[derive(Debug)]
+pub(super) struct Slot {
+    turns: Turns,
+    recipient: NodeId,
+    unused: Option<(Service, Number)>,
+}
+
+impl Slot {
+    /// The message's number, where this is its first slot and it has a place in the order. Whoever takes it resolves it.
+    pub(super) fn take_number(&mut self) -> Option<Number> {
+        self.unused.take().map(|(_, number)| number)
+    }
+}
+
+/// A place in a recipient's queue. Dropping it leaves the queue.
+#[derive(Debug)]
+pub(super) struct Ticket(oneshot::Receiver<Slot>);
+
+impl Ticket {
+    /// Waits for the turn.
+    pub(super) async fn granted(self) -> Slot {
+        self.0.await.expect("a queued sender is dropped only with its receiver")
+    }
+}
+
+/// While this is held, the numbers of this run wait for a message of an earlier one.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    turns: Turns,
+    recipient: NodeId,
+    line: Service,
+}
+
+impl Turns {
+    /// Queues for the run of the daemon that has this number.
+    pub(super) fn new(stream: u32) -> Self {
+        Self { state: Arc::default(), stream }
+    }
+
+    /// Notes how many payments a recipient can have in flight.
+    pub(super) fn set_limit(&self, recipient: NodeId, limit: usize) {
+        let mut state = self.lock();
+        state.recipients.entry(recipient).or_default().limit = limit;
+        self.grant(state);
+    }
+
+    /// Queues a new message. Its place is taken when this returns.
+    pub(super) fn enter(&self, recipient: NodeId, line: Option<Service>) -> Ticket {
+        let (ticket, granted) = oneshot::channel();
+        self.queue(recipient, |recipient| recipient.fresh.push_back(Waiting { ticket, line }));
+        Ticket(granted)
+    }
+
+    /// Queues for another payment of a message that was begun.
+    pub(super) fn again(&self, recipient: NodeId) -> Ticket {
+        let (ticket, granted) = oneshot::channel();
+        self.queue(recipient, |recipient| recipient.begun.push_back(ticket));
+        Ticket(granted)
+    }
+
+    /// The lowest number of the message's run that is not resolved, as an envelope tells it.
+    pub(super) fn floor_back(&self, recipient: NodeId, line: Service, number: Number) -> u16 {
+        let mut state = self.lock();
+        let line = state.line(recipient, line, self.stream);
+        line.window(number.stream).map_or(0, |window| window.floor_back(number.seq))
+    }
+
+    /// Says that a numbered message is settled or given up.
+    pub(super) fn resolve(&self, recipient: NodeId, line: Service, number: Number) {
+        let mut state = self.lock();
+        if let Some(window) = state.line(recipient, line, self.stream).window(number.stream) {
+            window.resolve(number.seq);
+        }
+        self.grant(state);
+    }
+
+    /// Takes up a message of an earlier run: its number in a window of that run, and a barrier for this run's numbers.
+    pub(super) fn take_up(&self, recipient: NodeId, line: Service, number: Number) -> Barrier {
+        let mut state = self.lock();
+        let known = state.line(recipient, line, self.stream);
+        known.blocked_by += 1;
+        match known.earlier.iter_mut().find(|window| window.stream() == number.stream) {
+            Some(window) => {
+                let seqs = window.unresolved().chain([number.seq]).collect::<Vec<_>>();
+                *window = Window::restore(number.stream, 0, seqs);
+            }
+            None => known.earlier.push(Window::restore(number.stream, 0, [number.seq])),
+        }
+        Barrier { turns: self.clone(), recipient, line }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self, recipient: NodeId, join: impl FnOnce(&mut Recipient)) {
+        let mut state = self.lock();
+        join(state.recipients.entry(recipient).or_default());
+        if !state.rotation.contains(&recipient) {
+            state.rotation.push_back(recipient);
+        }
+        self.grant(state);
+    }
+
+    /// Hands out slots until no recipient can take one.
+    fn grant(&self, mut state: MutexGuard<'_, State>) {
+        // What one recipient may have in flight, all may have together: they may share the channels.
+        let total = state.recipients.values().map(|recipient| recipient.limit).max().unwrap_or(0);
+        let mut passed = 0;
+        let mut refused = Vec::new();
+        while passed < state.rotation.len() && state.in_flight < total {
+            let Some(id) = state.rotation.pop_front() else { break };
+            let Some(recipient) = state.recipients.get_mut(&id) else { continue };
+            recipient.forget_the_gone();
+            if recipient.begun.is_empty() && recipient.fresh.is_empty() {
+                continue;
+            }
+            let next = recipient.next(self.stream);
+            state.rotation.push_back(id);
+            let Some((ticket, unused)) = next else {
+                passed += 1;
+                continue;
+            };
+            passed = 0;
+            state.in_flight += 1;
+            if let Some(recipient) = state.recipients.get_mut(&id) {
+                recipient.in_flight += 1;
+            }
+            refused.extend(ticket.send(Slot { turns: self.clone(), recipient: id, unused }).err());
+        }
+        // A slot locks the state when it is dropped.
+        drop(state);
+        drop(refused);
+    }
+}
+
+impl State {
+    fn line(&mut self, recipient: NodeId, line: Service, stream: u32) -> &mut Line {
+        self.recipients.entry(recipient).or_default().line(line, stream)
+    }
+}
+
+impl Recipient {
+    fn line(&mut self, line: Service, stream: u32) -> &mut Line {
+        self.lines.entry(line).or_insert_with(|| Line {
+            window: Window::new(stream),
+            earlier: Vec::new(),
+            blocked_by: 0,
+        })
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.begun.retain(|ticket| !ticket.is_closed());
+        self.fresh.retain(|waiting| !waiting.ticket.is_closed());
+    }
+
+    /// Who is next, with the number it gets. A message of a line that has no number to give waits, and so does what
+    /// stands behind it in the same line; other lines pass.
+    fn next(&mut self, stream: u32) -> Option<(oneshot::Sender<Slot>, Option<(Service, Number)>)> {
+        if self.in_flight >= self.limit {
+            return None;
+        }
+        if let Some(ticket) = self.begun.pop_front() {
+            return Some((ticket, None));
+        }
+        let mut full = Vec::new();
+        for at in 0..self.fresh.len() {
+            let Some(service) = self.fresh[at].line else {
+                return self.fresh.remove(at).map(|waiting| (waiting.ticket, None));
+            };
+            if full.contains(&service) {
+                continue;
+            }
+            let line = self.line(service, stream);
+            if line.blocked_by == 0
+                && let Some(numbered) = line.window.assign()
+            {
+                let number = Number { stream: numbered.stream, seq: numbered.seq };
+                return self.fresh.remove(at).map(|waiting| (waiting.ticket, Some((service, number))));
+            }
+            full.push(service);
+        }
+        None
+    }
+}
+
+impl Line {
+    fn window(&mut self, stream: u32) -> Option<&mut Window> {
+        std::iter::once(&mut self.window).chain(&mut self.earlier).find(|window| window.stream() == stream)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.turns.lock();
+        if let Some(recipient) = state.recipients.get_mut(&self.recipient) {
+            recipient.in_flight -= 1;
+            state.in_flight -= 1;
+        }
+        if let Some((service, number)) = self.unused
+            && let Some(window) = state.line(self.recipient, service, self.turns.stream).window(number.stream)
+        {
+            window.resolve(number.seq);
+        }
+        self.turns.grant(state);
+    }
+}
+
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        let mut state = self.turns.lock();
+        state.line(self.recipient, self.line, self.turns.stream).blocked_by -= 1;
+        self.turns.grant(state);
+    }
+}

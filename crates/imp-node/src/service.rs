@@ -1,0 +1,43 @@
+//! The services: rules of the interface, without knowing how a call came in.
+
+pub mod lightning;
+pub mod messaging;
+pub mod node;
+pub mod signing;
+
+use imp_core::id::NodeId;
+use imp_lightning::{LightningError, SendError};
+
+use crate::error::Error;
+use imp_api::error::Code;
+
+/// A public key out of a request.
+fn pubkey(text: &str) -> Result<NodeId, Error> {
+    text.parse().map_err(|error| Error::invalid("pubkey", error))
+}
+
+impl From<LightningError> for Error {
+    fn from(error: LightningError) -> Self {
+        match error {
+            LightningError::Invalid(text) => Self::new(Code::InvalidArgument, "INVALID_ARGUMENT", text),
+            LightningError::Unavailable(_) => Self::unavailable(error.to_string()),
+            LightningError::Failed(text) => Self::new(Code::FailedPrecondition, "LIGHTNING_REFUSED", text),
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        let (code, reason) = match &error {
+            SendError::Busy => (Code::ResourceExhausted, "NO_PAYMENT_SLOT"),
+            SendError::NoRoute(_) => (Code::Unavailable, "NO_ROUTE"),
+            SendError::InsufficientBalance { .. } => (Code::FailedPrecondition, "INSUFFICIENT_BALANCE"),
+            SendError::Known => (Code::AlreadyExists, "PAYMENT_KNOWN"),
+            SendError::Invalid(_) => (Code::InvalidArgument, "INVALID_PAYMENT"),
+            SendError::Unavailable(_) => (Code::Unavailable, "BACKEND_UNAVAILABLE"),
+            _ => (Code::Unknown, "OUTCOME_UNKNOWN"),
+        };
+        Self::new(code, reason, error.to_string())
+    }
+}

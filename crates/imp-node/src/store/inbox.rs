@@ -1,0 +1,153 @@
+//! What other nodes sent: payments with a record of ours, and messages that are not published yet.
+
+use async_trait::async_trait;
+use imp_core::amount::Msat;
+use imp_core::id::{MessageId, NodeId, PaymentHash};
+use imp_core::record::{RecordType, Service};
+use imp_core::time::UnixMillis;
+
+use super::StoreError;
+use super::journal::NewEvent;
+
+/// What was done with a payment. The names are those in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentOutcome {
+    /// Its envelope counts.
+    Taken,
+    /// Its part of its message had come before.
+    Repeated,
+    /// Its envelope is damaged, for somebody else, or does not fit the other parts.
+    Dropped,
+    /// Its envelope is of a later version: kept whole.
+    Unread,
+}
+
+impl PaymentOutcome {
+    /// The name in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Repeated => "repeated",
+            Self::Dropped => "dropped",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+/// A payment that brought a record of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxPayment {
+    /// The payment.
+    pub hash: PaymentHash,
+    /// The record.
+    pub record_type: RecordType,
+    /// What we got.
+    pub amount: Msat,
+    /// When.
+    pub received: UnixMillis,
+    /// What was done with it.
+    pub outcome: PaymentOutcome,
+    /// Who signed which part of which message, where that is known.
+    pub part: Option<PartName>,
+    /// The record's bytes, where this version cannot read them.
+    pub raw: Option<Vec<u8>>,
+}
+
+/// The name of a part of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartName {
+    /// Who signed it.
+    pub sender: NodeId,
+    /// The message.
+    pub id: MessageId,
+    /// The part, from 0.
+    pub part: u16,
+}
+
+/// A message that is not published yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxMessage {
+    /// The message.
+    pub id: MessageId,
+    /// How many parts it has.
+    pub part_count: u16,
+    /// The sender's run.
+    pub stream: u32,
+    /// The sender's number.
+    pub seq: u32,
+    /// How far below the sender's lowest unresolved number lay.
+    pub floor_back: u16,
+    /// Outside of the order.
+    pub unordered: bool,
+    /// The id of the message that this one answers, or nothing.
+    pub reply_to: String,
+    /// When its first part came.
+    pub begun: UnixMillis,
+    /// When it became whole and had to wait for an earlier one; nothing while parts are missing.
+    pub held: Option<UnixMillis>,
+}
+
+/// A part that is kept until its message is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxChunk {
+    /// The part, from 0.
+    pub part: u16,
+    /// What was paid with it.
+    pub amount: Msat,
+    /// Its piece of the text.
+    pub chunk: Vec<u8>,
+}
+
+/// Everything that one payment, or one passing deadline, changes: one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboxChange {
+    /// The payment, where one caused this.
+    pub payment: Option<InboxPayment>,
+    /// A message to keep, new or changed, and a part of it.
+    pub keep: Option<(NodeId, Service, InboxMessage, Option<InboxChunk>)>,
+    /// Messages whose rows go: published, or given up.
+    pub remove: Vec<(NodeId, MessageId)>,
+    /// Events to append, in order.
+    pub publish: Vec<NewEvent>,
+    /// The state of the order to keep.
+    pub order: Option<(NodeId, Service, String)>,
+    /// Things to count.
+    pub count: Vec<&'static str>,
+}
+
+/// What is kept of the messages of a sender and service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SenderRows {
+    /// The state of the order, as it was written.
+    pub order: Option<String>,
+    /// Messages that are not published, with the part numbers, amounts and sizes in bytes that are there.
+    pub messages: Vec<(InboxMessage, Vec<(u16, Msat, usize)>)>,
+}
+
+/// The inbox as a store keeps it.
+#[async_trait]
+pub trait InboxStore: Send + Sync + 'static {
+    /// Whether a payment is known.
+    async fn has_payment(&self, hash: PaymentHash) -> Result<bool, StoreError>;
+
+    /// Whether a part was taken before.
+    async fn has_part(&self, part: PartName) -> Result<bool, StoreError>;
+
+    /// What is kept for a sender and service.
+    async fn sender_rows(&self, sender: NodeId, service: Service) -> Result<SenderRows, StoreError>;
+
+    /// Senders and services with messages that are not published.
+    async fn waiting_senders(&self) -> Result<Vec<(NodeId, Service)>, StoreError>;
+
+    /// The parts of a message that are kept, in their order.
+    async fn chunks(&self, sender: NodeId, id: MessageId) -> Result<Vec<InboxChunk>, StoreError>;
+
+    /// Makes a change, whole or not at all. The events are in the journal's tail when this returns.
+    async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError>;
+
+    /// Forgets payments that came before a time. Their parts could then be taken a second time.
+    async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError>;
+
+    /// The value of a counter.
+    async fn counter(&self, name: &'static str) -> Result<u64, StoreError>;
+}

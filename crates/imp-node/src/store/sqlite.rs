@@ -1,0 +1,144 @@
+//! The store in one SQLite file, `imp.db`: WAL, `synchronous = FULL`, one thread that writes and one that reads.
+
+mod blob;
+mod inbox;
+mod journal;
+mod migrate;
+mod outbox;
+mod row;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+use super::journal::Tail;
+use worker::Worker;
+
+pub use worker::Crash;
+
+/// How the store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The database file; made where it is missing.
+    pub file: PathBuf,
+    /// Folder for the copy that is made before a migration.
+    pub backup_dir: PathBuf,
+    /// Where the store is to die, for tests of crashes.
+    pub crash: Option<Crash>,
+}
+
+impl SqliteOptions {
+    /// The database and its copies in a data directory.
+    pub fn in_dir(dir: &Path) -> Self {
+        Self { file: dir.join("imp.db"), backup_dir: dir.join("backup"), crash: None }
+    }
+}
+
+/// The store. Cheap to clone; [`Self::close`] ends it for all clones.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    workers: Arc<Mutex<Option<Workers>>>,
+    tail: Arc<Tail>,
+}
+
+#[derive(Clone, Debug)]
+struct Workers {
+    writer: Worker,
+    reader: Worker,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl SqliteStore {
+    /// Opens the database and brings its schema up to date. Blocks.
+    pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
+        let mut connection = open_file(&options.file)?;
+        migrate::migrate(&mut connection, &options.backup_dir)?;
+        let last =
+            connection.query_row("SELECT coalesce(max(cursor), 0) FROM journal", [], |row| row.get(0))?;
+        let reader = Connection::open_with_flags(
+            &options.file,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        prepare(&reader)?;
+        let failed = |error: std::io::Error| StoreError::File {
+            path: options.file.display().to_string(),
+            reason: error.to_string(),
+        };
+        let (writer, writing) = Worker::spawn("store-write", connection, options.crash).map_err(failed)?;
+        let (reader, reading) = Worker::spawn("store-read", reader, None).map_err(failed)?;
+        let threads = Arc::new(Mutex::new(vec![writing, reading]));
+        let workers = Workers { writer, reader, threads };
+        Ok(Self { workers: Arc::new(Mutex::new(Some(workers))), tail: Arc::new(Tail::new(last)) })
+    }
+
+    /// Works off what is queued and closes the files. Every later call is [`StoreError::Closed`]. Blocks.
+    pub fn close(&self) {
+        let Some(workers) = self.lock().take() else { return };
+        let Workers { writer, reader, threads } = workers;
+        drop((writer, reader));
+        for thread in threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // A thread that panicked has said so; the files are closed either way.
+            let _ = thread.join();
+        }
+    }
+
+    /// Whether the thread that writes has ended: the store was closed, or it came to its [`Crash`].
+    pub fn is_dead(&self) -> bool {
+        let workers = self.lock();
+        workers.as_ref().is_none_or(|workers| {
+            let threads = workers.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.first().is_none_or(JoinHandle::is_finished)
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Workers>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> Result<Worker, StoreError> {
+        self.lock().as_ref().map(|workers| workers.writer.clone()).ok_or(StoreError::Closed)
+    }
+
+    fn reader(&self) -> Result<Worker, StoreError> {
+        self.lock().as_ref().map(|workers| workers.reader.clone()).ok_or(StoreError::Closed)
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let pending = self.writer()?.submit(work);
+        worker::answer(pending).await
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let pending = self.reader()?.submit(work);
+        worker::answer(pending).await
+    }
+}
+
+fn open_file(file: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(file)
+        .map_err(|error| StoreError::File { path: file.display().to_string(), reason: error.to_string() })?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A commit must survive a power cut: the Lightning node's state, and messages that were acknowledged, hang on it.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}

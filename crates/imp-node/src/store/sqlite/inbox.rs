@@ -1,0 +1,255 @@
+//! The inbox in SQLite.
+
+use async_trait::async_trait;
+use imp_core::id::{MessageId, NodeId, PaymentHash};
+use imp_core::record::Service;
+use imp_core::time::UnixMillis;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{SqliteStore, journal, row, worker};
+use crate::store::inbox::{
+    InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, PartName, SenderRows,
+};
+use crate::store::journal::JournalStore;
+use crate::store::{StoreError, journal::JournalEvent};
+
+#[async_trait]
+impl InboxStore for SqliteStore {
+    async fn has_payment(&self, hash: PaymentHash) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT 1 FROM inbox_payment WHERE payment_hash = ?1")?
+                .exists([hash.0])?)
+        })
+        .await
+    }
+
+    async fn has_part(&self, part: PartName) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT 1 FROM inbox_payment
+                     WHERE sender = ?1 AND message_id = ?2 AND part = ?3 AND outcome = 'taken'",
+                )?
+                .exists(params![part.sender.as_bytes(), part.id.as_bytes(), part.part])?)
+        })
+        .await
+    }
+
+    async fn sender_rows(&self, sender: NodeId, service: Service) -> Result<SenderRows, StoreError> {
+        self.read(move |connection| {
+            let order = connection
+                .prepare_cached("SELECT snapshot FROM inbox_order WHERE sender = ?1 AND service = ?2")?
+                .query_row(params![sender.as_bytes(), service.name()], |row| row.get(0))
+                .optional()?;
+            let mut query = connection
+                .prepare_cached("SELECT * FROM inbox_message WHERE sender = ?1 AND service = ?2")?;
+            let mut rows = query.query(params![sender.as_bytes(), service.name()])?;
+            let mut messages = Vec::new();
+            while let Some(row) = rows.next()? {
+                let message = message_from_row(row)?;
+                let parts = parts_of(connection, sender, message.id)?;
+                messages.push((message, parts));
+            }
+            Ok(SenderRows { order, messages })
+        })
+        .await
+    }
+
+    async fn waiting_senders(&self) -> Result<Vec<(NodeId, Service)>, StoreError> {
+        self.read(|connection| {
+            let mut query =
+                connection.prepare_cached("SELECT DISTINCT sender, service FROM inbox_message")?;
+            let mut rows = query.query([])?;
+            let mut senders = Vec::new();
+            while let Some(row) = rows.next()? {
+                senders.push((row::node_id(row, "sender")?, row::service(row, "service")?));
+            }
+            Ok(senders)
+        })
+        .await
+    }
+
+    async fn chunks(&self, sender: NodeId, id: MessageId) -> Result<Vec<InboxChunk>, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT part, amount_msat, chunk FROM inbox_chunk
+                 WHERE sender = ?1 AND message_id = ?2 ORDER BY part",
+            )?;
+            let mut rows = query.query(params![sender.as_bytes(), id.as_bytes()])?;
+            let mut chunks = Vec::new();
+            while let Some(row) = rows.next()? {
+                chunks.push(InboxChunk {
+                    part: row::small(row, "part")?,
+                    amount: row::msat(row, "amount_msat")?,
+                    chunk: row.get("chunk")?,
+                });
+            }
+            Ok(chunks)
+        })
+        .await
+    }
+
+    async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError> {
+        let tail = self.tail();
+        let pending = self.writer()?.submit_then(
+            move |connection| apply(connection, change),
+            move |events: &Vec<JournalEvent>| journal::push(&tail, events),
+        );
+        worker::answer(pending).await.map(|_: Vec<JournalEvent>| ())
+    }
+
+    async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError> {
+        self.write(move |connection| {
+            Ok(connection
+                .prepare_cached("DELETE FROM inbox_payment WHERE received_ms < ?1")?
+                .execute([row::int(time.0)])?)
+        })
+        .await
+    }
+
+    async fn counter(&self, name: &'static str) -> Result<u64, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
+            let mut rows = query.query([name])?;
+            rows.next()?.map_or(Ok(0), |row| row::uint(row, "value"))
+        })
+        .await
+    }
+}
+
+fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEvent>, StoreError> {
+    if let Some(payment) = &change.payment {
+        insert_payment(connection, payment)?;
+    }
+    if let Some((sender, service, message, chunk)) = &change.keep {
+        put_message(connection, *sender, *service, message)?;
+        if let Some(chunk) = chunk {
+            insert_chunk(connection, *sender, message.id, chunk)?;
+        }
+    }
+    for (sender, id) in &change.remove {
+        for table in ["inbox_chunk", "inbox_message"] {
+            connection
+                .prepare_cached(&format!("DELETE FROM {table} WHERE sender = ?1 AND message_id = ?2"))?
+                .execute(params![sender.as_bytes(), id.as_bytes()])?;
+        }
+    }
+    if let Some((sender, service, snapshot)) = &change.order {
+        connection
+            .prepare_cached(
+                "INSERT INTO inbox_order (sender, service, snapshot) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (sender, service) DO UPDATE SET snapshot = excluded.snapshot",
+            )?
+            .execute(params![sender.as_bytes(), service.name(), snapshot])?;
+    }
+    for name in &change.count {
+        connection
+            .prepare_cached(
+                "INSERT INTO counter (name, value) VALUES (?1, 1)
+                 ON CONFLICT (name) DO UPDATE SET value = value + 1",
+            )?
+            .execute([name])?;
+    }
+    change.publish.into_iter().map(|event| journal::insert(connection, event)).collect()
+}
+
+fn insert_payment(connection: &Connection, payment: &InboxPayment) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO inbox_payment (payment_hash, record_type, amount_msat, received_ms, outcome, sender,
+             message_id, part, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            payment.hash.0,
+            row::int(payment.record_type.number()),
+            row::int(payment.amount.0),
+            row::int(payment.received.0),
+            payment.outcome.name(),
+            payment.part.map(|part| part.sender.as_bytes().to_vec()),
+            payment.part.map(|part| part.id.as_bytes().to_vec()),
+            payment.part.map(|part| part.part),
+            payment.raw,
+        ])?;
+    Ok(())
+}
+
+fn put_message(
+    connection: &Connection,
+    sender: NodeId,
+    service: Service,
+    message: &InboxMessage,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO inbox_message (sender, message_id, service, part_count, stream, seq, floor_back, unordered,
+             reply_to, begun_ms, held_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (sender, message_id) DO UPDATE SET reply_to = excluded.reply_to,
+             floor_back = excluded.floor_back, held_ms = excluded.held_ms",
+        )?
+        .execute(params![
+            sender.as_bytes(),
+            message.id.as_bytes(),
+            service.name(),
+            message.part_count,
+            message.stream,
+            message.seq,
+            message.floor_back,
+            message.unordered,
+            message.reply_to,
+            row::int(message.begun.0),
+            message.held.map(|held| row::int(held.0)),
+        ])?;
+    Ok(())
+}
+
+fn insert_chunk(
+    connection: &Connection,
+    sender: NodeId,
+    id: MessageId,
+    chunk: &InboxChunk,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO inbox_chunk (sender, message_id, part, amount_msat, chunk) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            sender.as_bytes(),
+            id.as_bytes(),
+            chunk.part,
+            row::int(chunk.amount.0),
+            chunk.chunk
+        ])?;
+    Ok(())
+}
+
+fn parts_of(
+    connection: &Connection,
+    sender: NodeId,
+    id: MessageId,
+) -> Result<Vec<(u16, imp_core::amount::Msat, usize)>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT part, amount_msat, length(chunk) AS bytes FROM inbox_chunk
+         WHERE sender = ?1 AND message_id = ?2 ORDER BY part",
+    )?;
+    let mut rows = query.query(params![sender.as_bytes(), id.as_bytes()])?;
+    let mut parts = Vec::new();
+    while let Some(row) = rows.next()? {
+        parts.push((row::small(row, "part")?, row::msat(row, "amount_msat")?, row::small(row, "bytes")?));
+    }
+    Ok(parts)
+}
+
+fn message_from_row(row: &Row<'_>) -> Result<InboxMessage, StoreError> {
+    Ok(InboxMessage {
+        id: row::message_id(row, "message_id")?,
+        part_count: row::small(row, "part_count")?,
+        stream: row::small(row, "stream")?,
+        seq: row::small(row, "seq")?,
+        floor_back: row::small(row, "floor_back")?,
+        unordered: row.get("unordered")?,
+        reply_to: row.get("reply_to")?,
+        begun: row::time(row, "begun_ms")?,
+        held: row::small_or_null(row, "held_ms")?.map(UnixMillis),
+    })
+}

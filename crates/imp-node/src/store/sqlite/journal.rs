@@ -1,0 +1,89 @@
+//! The journal in SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+
+use super::{SqliteStore, row, worker};
+use crate::store::StoreError;
+use crate::store::journal::{JournalEvent, JournalStore, NewEvent, Tail};
+
+#[async_trait]
+impl JournalStore for SqliteStore {
+    fn tail(&self) -> Arc<Tail> {
+        Arc::clone(&self.tail)
+    }
+
+    async fn events_after(&self, cursor: i64, limit: usize) -> Result<Vec<JournalEvent>, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection
+                .prepare_cached("SELECT * FROM journal WHERE cursor > ?1 ORDER BY cursor LIMIT ?2")?;
+            let mut rows = query.query(params![cursor, row::int(limit as u64)])?;
+            let mut events = Vec::new();
+            while let Some(row) = rows.next()? {
+                events.push(from_row(row)?);
+            }
+            Ok(events)
+        })
+        .await
+    }
+
+    async fn oldest_cursor(&self) -> Result<Option<i64>, StoreError> {
+        self.read(|connection| {
+            Ok(connection.query_row("SELECT min(cursor) FROM journal", [], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<i64>, StoreError> {
+        let tail = self.tail();
+        let pending = self.writer()?.submit_then(
+            move |connection| events.into_iter().map(|event| insert(connection, event)).collect(),
+            move |events: &Vec<JournalEvent>| push(&tail, events),
+        );
+        let events: Vec<JournalEvent> = worker::answer(pending).await?;
+        Ok(events.into_iter().map(|event| event.cursor).collect())
+    }
+}
+
+/// Adds committed events to the tail.
+pub(super) fn push(tail: &Tail, events: &[JournalEvent]) {
+    for event in events {
+        tail.push(event.clone());
+    }
+}
+
+/// Appends an event within a transaction.
+pub(super) fn insert(connection: &Connection, event: NewEvent) -> Result<JournalEvent, StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO journal (at_ms, id, reply_to, from_pubkey, service, data, amount_sat, late)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            row::int(event.at.0),
+            event.id,
+            event.reply_to,
+            event.from.as_bytes(),
+            event.service.name(),
+            event.data,
+            row::int(event.amount_sat),
+            event.late,
+        ])?;
+    Ok(JournalEvent { cursor: connection.last_insert_rowid(), event })
+}
+
+fn from_row(row: &Row<'_>) -> Result<JournalEvent, StoreError> {
+    let event = NewEvent {
+        at: row::time(row, "at_ms")?,
+        id: row.get("id")?,
+        reply_to: row.get("reply_to")?,
+        from: row::node_id(row, "from_pubkey")?,
+        service: row::service(row, "service")?,
+        data: row.get("data")?,
+        amount_sat: row::uint(row, "amount_sat")?,
+        late: row.get("late")?,
+    };
+    Ok(JournalEvent { cursor: row.get("cursor")?, event })
+}

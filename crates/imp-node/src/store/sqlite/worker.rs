@@ -1,0 +1,231 @@
+//! A thread that owns a connection to the database and works off a queue.
+//!
+//! An fsync takes 2-3 ms and is what limits the rate of durable writes, so all work that waits in the queue is put into
+//! one transaction: each piece stands in a savepoint of its own, and all of them learn of the common commit. The store
+//! of the embedded Lightning node goes through the same queue, so that its commits and ours share their fsyncs.
+
+use std::fmt;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::StoreError;
+
+/// Most pieces of work in one transaction: bounds what one commit waits for.
+const MAX_GROUP: usize = 256;
+
+/// Tells the submitter what became of its work, once the group's commit is known.
+type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A piece of work. It gets the connection, or why there is no transaction; it says whether its writes are to be kept.
+type Work = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Reply) + Send>;
+
+/// Where a store dies, for tests of crashes. The commit with this number, from 1, is made and nobody learns of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The store closes, as if its process were gone; what is around it sees [`StoreError::Closed`].
+    StopAfterCommit(u64),
+    /// The process aborts.
+    AbortAfterCommit(u64),
+}
+
+/// A handle on the thread. The thread ends when the last handle is gone and the queue is empty.
+///
+/// The queue is not bounded: whoever submits waits for the answer, so that its length is bounded by the callers.
+#[derive(Clone)]
+pub(super) struct Worker {
+    queue: Sender<Work>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Worker")
+    }
+}
+
+/// The answer to submitted work. Dropping it does not take the work back.
+pub(super) type Pending<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+impl Worker {
+    /// Starts the thread that owns `connection`.
+    pub(super) fn spawn(
+        name: &str,
+        connection: Connection,
+        crash: Option<Crash>,
+    ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (queue, work) = mpsc::channel();
+        let thread =
+            thread::Builder::new().name(name.to_owned()).spawn(move || run(&connection, &work, crash))?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Queues work; it has its place in the order of writes when this returns.
+    pub(super) fn submit<T, F>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit_then(work, |_| ())
+    }
+
+    /// Like [`Self::submit`], and calls `then` on this thread after the commit and before the next transaction: what it
+    /// does happens in the order of commits.
+    pub(super) fn submit_then<T, F, G>(&self, work: F, then: G) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
+    {
+        let (answer, pending) = oneshot::channel();
+        self.enqueue(work, move |result| {
+            if let Ok(value) = &result {
+                then(value);
+            }
+            // A submitter that is gone does not want the answer.
+            let _ = answer.send(result);
+        });
+        pending
+    }
+
+    /// Queues work and waits for its commit. May be called on a thread of an async runtime, which it blocks.
+    pub(super) fn submit_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, pending) = mpsc::sync_channel(1);
+        self.enqueue(work, move |result| {
+            let _ = answer.send(result);
+        });
+        pending.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    fn enqueue<T, F, R>(&self, work: F, answer: R)
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        R: FnOnce(Result<T, StoreError>) + Send + 'static,
+    {
+        let work: Work = Box::new(move |connection| {
+            let result = connection.and_then(work);
+            let keep = result.is_ok();
+            (keep, Box::new(move |committed| answer(committed.and(result))))
+        });
+        // A closed queue drops the work and with it the answer's sender: the submitter sees `Closed`.
+        let _ = self.queue.send(work);
+    }
+}
+
+/// Waits for an answer; a thread that is gone is [`StoreError::Closed`].
+pub(super) async fn answer<T>(pending: Pending<T>) -> Result<T, StoreError> {
+    pending.await.map_err(|_| StoreError::Closed)?
+}
+
+fn run(connection: &Connection, queue: &Receiver<Work>, crash: Option<Crash>) {
+    let mut replies = Vec::new();
+    let mut commits = 0;
+    while let Ok(first) = queue.recv() {
+        let committed = group(connection, first, queue, &mut replies);
+        commits += 1;
+        match crash {
+            Some(Crash::StopAfterCommit(last)) if commits >= last => return,
+            Some(Crash::AbortAfterCommit(last)) if commits >= last => std::process::abort(),
+            _ => {}
+        }
+        for reply in replies.drain(..) {
+            reply(committed.clone());
+        }
+    }
+}
+
+/// One transaction: `first` and what else waits.
+fn group(
+    connection: &Connection,
+    first: Work,
+    queue: &Receiver<Work>,
+    replies: &mut Vec<Reply>,
+) -> Result<(), StoreError> {
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        let error = StoreError::from(error);
+        replies.push(first(Err(error.clone())).1);
+        return Err(error);
+    }
+    let mut ended = piece(connection, first, replies);
+    while ended.is_ok() && replies.len() < MAX_GROUP {
+        let Ok(work) = queue.try_recv() else { break };
+        ended = piece(connection, work, replies);
+    }
+    ended = ended.and_then(|()| Ok(connection.execute_batch("COMMIT")?));
+    if ended.is_err() && !connection.is_autocommit() {
+        // What cannot be committed must not stay open in front of the next group.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    ended
+}
+
+/// One piece of work in its savepoint.
+fn piece(connection: &Connection, work: Work, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
+    let begun = connection.execute_batch("SAVEPOINT piece").map_err(StoreError::from);
+    let (keep, reply) = work(begun.clone().map(|()| connection));
+    replies.push(reply);
+    begun?;
+    Ok(connection.execute_batch(if keep { "RELEASE piece" } else { "ROLLBACK TO piece; RELEASE piece" })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
+        connection
+    }
+
+    fn insert(n: i64) -> impl FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static {
+        move |connection| {
+            connection.execute("INSERT INTO t VALUES (?1)", [n])?;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_piece_takes_nothing_of_its_group_with_it() {
+        let (worker, _thread) = Worker::spawn("store", table(), None).unwrap();
+        let (first, second, third) =
+            (worker.submit(insert(1)), worker.submit(insert(1)), worker.submit(insert(2)));
+        answer(first).await.unwrap();
+        assert!(matches!(answer(second).await, Err(StoreError::Database(_))));
+        answer(third).await.unwrap();
+        let rows = worker.submit(|c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get::<_, i64>(0))?));
+        assert_eq!(answer(rows).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_commit_runs_in_the_order_of_commits() {
+        let (worker, _thread) = Worker::spawn("store", table(), None).unwrap();
+        let (tell, told) = mpsc::channel();
+        let pending: Vec<_> = (0..500)
+            .map(|n| {
+                let tell = tell.clone();
+                worker.submit_then(insert(n), move |()| tell.send(n).unwrap())
+            })
+            .collect();
+        for pending in pending {
+            answer(pending).await.unwrap();
+        }
+        drop(tell);
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_thread_works_off_its_queue_before_it_ends() {
+        let (worker, thread) = Worker::spawn("store", table(), None).unwrap();
+        let mut pending = worker.submit(insert(7));
+        drop(worker);
+        thread.join().unwrap();
+        assert!(matches!(pending.try_recv(), Ok(Ok(()))));
+    }
+}

@@ -1,0 +1,186 @@
+//! Whole nodes on a simulated Lightning network, each with its own database and runtime, so that one can be killed
+//! wherever it stands.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imp_core::id::{MessageId, NodeId};
+use imp_core::record::RecordTable;
+use imp_lightning::LightningNode;
+use imp_lightning::fake::{FakeNetwork, FakeOptions};
+use imp_node::error::Error;
+use imp_node::node::{NodeOptions, Ports, Services};
+use imp_node::runtime::clock::SystemClock;
+use imp_node::runtime::tasks::Tasks;
+use imp_node::service::messaging::SendMessage;
+use imp_node::store::journal::JournalEvent;
+use imp_node::store::sqlite::{Crash, SqliteOptions};
+use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// How long a condition is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A network whose payments take a few milliseconds.
+pub(crate) fn network(options: FakeOptions) -> FakeNetwork {
+    FakeNetwork::new(FakeOptions { latency: Duration::ZERO..=Duration::from_millis(8), ..options })
+}
+
+/// A node of the network.
+pub(crate) struct TestNode {
+    name: String,
+    network: FakeNetwork,
+    dir: Arc<TempDir>,
+    pub(crate) id: NodeId,
+    pub(crate) store: SqliteStore,
+    running: Option<(Runtime, Services)>,
+    killed: bool,
+}
+
+impl TestNode {
+    pub(crate) async fn start(network: &FakeNetwork, name: &str) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(network, name, dir, None).await
+    }
+
+    /// A node whose store dies; it may do so while the node starts.
+    pub(crate) async fn start_dying(network: &FakeNetwork, name: &str, crash: Crash) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(network, name, dir, Some(crash)).await
+    }
+
+    async fn start_in(network: &FakeNetwork, name: &str, dir: Arc<TempDir>, crash: Option<Crash>) -> Self {
+        let lightning = network.restart(name);
+        let id = lightning.id();
+        let store = open(dir.path(), crash);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let ports = Ports {
+            store: Arc::new(store.clone()),
+            lightning,
+            clock: Arc::new(SystemClock),
+            tasks: Tasks::new(),
+        };
+        let options = NodeOptions { records: RecordTable::default(), fee_limit: None };
+        let started = runtime.spawn(Services::start(ports, options)).await.unwrap();
+        let mut node = Self {
+            name: name.to_owned(),
+            network: network.clone(),
+            dir,
+            id,
+            store,
+            running: None,
+            killed: false,
+        };
+        match started {
+            Ok(services) => node.running = Some((runtime, services)),
+            Err(error) => {
+                assert!(crash.is_some(), "the node does not start: {error}");
+                network.crash(name);
+                runtime.shutdown_background();
+            }
+        }
+        node
+    }
+
+    /// Kills the node where it stands.
+    pub(crate) fn kill(&mut self) {
+        if std::mem::replace(&mut self.killed, true) {
+            return;
+        }
+        self.network.crash(&self.name);
+        if let Some((runtime, services)) = self.running.take() {
+            drop(services);
+            runtime.shutdown_background();
+        }
+        self.store.close();
+    }
+
+    /// Starts the node again on what it left.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.kill();
+        let dir = Arc::clone(&self.dir);
+        Self::start_in(&self.network, &self.name, dir, None).await
+    }
+
+    /// Begins to send, on the node's own runtime; nothing comes of it where the node dies first.
+    pub(crate) fn sending(&self, message: SendMessage) -> tokio::task::JoinHandle<Result<MessageId, Error>> {
+        let Some((runtime, services)) = &self.running else {
+            return tokio::spawn(std::future::pending());
+        };
+        let services = services.clone();
+        runtime.spawn(async move { services.messaging.send(message).await })
+    }
+
+    pub(crate) async fn send(&self, to: NodeId, text: &str) -> Result<MessageId, Error> {
+        self.sending(text_to(to, text)).await.unwrap()
+    }
+
+    /// Sends texts at once, in this order, and waits for all of them.
+    pub(crate) async fn send_all(&self, to: NodeId, texts: &[String]) -> Vec<Result<MessageId, Error>> {
+        let (runtime, services) = self.running.as_ref().expect("the node runs");
+        let messaging = services.messaging.clone();
+        let messages: Vec<_> = texts.iter().map(|text| text_to(to, text)).collect();
+        let sending = async move {
+            futures_util::future::join_all(messages.into_iter().map(|message| messaging.send(message))).await
+        };
+        runtime.spawn(sending).await.unwrap()
+    }
+
+    /// Everything that was ever published here.
+    pub(crate) async fn journal(&self) -> Vec<JournalEvent> {
+        self.store.events_after(0, 1_000_000).await.unwrap()
+    }
+
+    pub(crate) async fn texts(&self) -> Vec<String> {
+        self.journal().await.into_iter().map(|event| event.event.data).collect()
+    }
+
+    /// Waits until so many events are published.
+    pub(crate) async fn has_published(&self, count: usize) {
+        wait_for(&format!("{count} events at {}", self.name), async || self.journal().await.len() >= count)
+            .await;
+    }
+
+    /// Waits until every message of the outbox has ended.
+    pub(crate) async fn outbox_is_done(&self) {
+        wait_for(&format!("the outbox of {}", self.name), async || {
+            self.store.open_messages().await.unwrap().is_empty()
+        })
+        .await;
+    }
+
+    /// Whether the store has come to the commit at which it dies. Asking makes no commit.
+    pub(crate) fn store_is_dead(&self) -> bool {
+        self.store.is_dead()
+    }
+
+    pub(crate) async fn counter(&self, name: &'static str) -> u64 {
+        self.store.counter(name).await.unwrap()
+    }
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn open(dir: &Path, crash: Option<Crash>) -> SqliteStore {
+    SqliteStore::open(&SqliteOptions { crash, ..SqliteOptions::in_dir(dir) }).unwrap()
+}
+
+pub(crate) fn text_to(to: NodeId, text: &str) -> SendMessage {
+    SendMessage { msg: text.to_owned(), pubkey: to.to_string(), ..SendMessage::default() }
+}
+
+/// Waits for a state; panics with its name when it does not come.
+pub(crate) async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < until, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

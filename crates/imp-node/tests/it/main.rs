@@ -1,0 +1,11 @@
+//! Tests of the daemon's parts together.
+
+#![allow(clippy::disallowed_methods, reason = "tests start tasks that end with them")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
+
+mod config;
+mod crash;
+mod impd;
+mod lab;
+mod messages;
+mod start;
