@@ -1,5 +1,6 @@
 //! A node that runs: the services on top of a store and a Lightning node, and the pump between them.
 
+mod daemon;
 mod pump;
 
 use std::fmt;
@@ -19,6 +20,8 @@ use crate::service::messaging::Messaging;
 use crate::service::node::Node;
 use crate::service::signing::Signing;
 use crate::store::{Store, StoreError};
+
+pub use daemon::{RunError, run};
 
 /// What a node runs on.
 pub struct Ports {

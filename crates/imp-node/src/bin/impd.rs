@@ -9,8 +9,9 @@ use imp_node::cli::start::Ground;
 use imp_node::cli::{self, Command, Invocation, SeedCommand};
 use imp_node::config::{self, Config, Faults, locate};
 use imp_node::data_dir;
+use imp_node::node::{self, RunError};
 use imp_node::runtime::shutdown::{STOP_DEADLINE, Shutdown, StopCause, exit};
-use imp_node::runtime::tasks::Tasks;
+use imp_node::store::StoreError;
 
 /// Longest wait for work that no task waits for, once everything else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -64,20 +65,24 @@ fn run(invocation: Invocation) -> anyhow::Result<u8> {
 
 /// Runs the daemon: each phase stands on those before it, and they end in the opposite order.
 fn start(config: &Config) -> anyhow::Result<u8> {
-    let _ground = Ground::prepare(config)?;
+    let ground = Ground::prepare(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    let code = runtime.block_on(serve());
+    let code = runtime.block_on(serve(config, &ground));
     runtime.shutdown_timeout(LAST_WAIT);
     tracing::info!("impd has stopped");
     code
 }
 
-async fn serve() -> anyhow::Result<u8> {
-    let (shutdown, tasks) = (Shutdown::new(), Tasks::new());
+async fn serve(config: &Config, ground: &Ground) -> anyhow::Result<u8> {
+    let shutdown = Shutdown::new();
     shutdown.listen(STOP_DEADLINE).context("signals cannot be listened to")?;
-    let cause = shutdown.wait(&tasks).await;
-    Ok(match cause {
-        StopCause::Requested => exit::CLEAN,
-        StopCause::Failed(_) => exit::FAILURE,
-    })
+    match node::run(config, ground.dir(), ground.seed(), &shutdown).await {
+        Ok(StopCause::Requested) => Ok(exit::CLEAN),
+        Ok(StopCause::Failed(_)) => Ok(exit::FAILURE),
+        Err(RunError::Store(error @ StoreError::NewerSchema { .. })) => {
+            tell(&error.to_string());
+            Ok(exit::CONFIG)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,0 +1,302 @@
+//! The daemon's phases: each stands on those before it, and they end in the opposite order.
+//!
+//! ```text
+//! store ── listeners (503 on /ready) ── Lightning node ── services ── ready ... draining ── all back again
+//! ```
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imp_lightning::ldk::{self, LdkNode, StartError};
+use imp_lightning::{LightningNode, blob::BlobStore};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{NodeOptions, Ports, Services};
+use crate::api::Edge;
+use crate::api::grpc::{self, Calls};
+use crate::api::guard::Guard;
+use crate::api::health::NodeState;
+use crate::api::{rest, serve};
+use crate::config::{ChainSource, Config};
+use crate::events::Events;
+use crate::runtime::clock::SystemClock;
+use crate::runtime::shutdown::{Shutdown, StopCause};
+use crate::runtime::tasks::Tasks;
+use crate::seed::Seed;
+use crate::store::sqlite::SqliteOptions;
+use crate::store::{SqliteStore, StoreError};
+
+/// How long calls under way may take once the node stops.
+const DRAIN_CALLS: Duration = Duration::from_secs(5);
+
+/// How long the pump and the outbox may take to come to a commit.
+const DRAIN_WORK: Duration = Duration::from_secs(3);
+
+/// Pauses between tries to start the Lightning node: doubled from the first to the longest.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the node can pay.
+const READY_POLL: Duration = Duration::from_millis(500);
+
+/// Why the daemon cannot run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address is not to be had.
+    #[error("cannot listen on {address}: {source}. Set {key} (environment {env}) to another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The configuration key that names it.
+        key: &'static str,
+        /// The environment variable that names it.
+        env: &'static str,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The Lightning node cannot start, now or later.
+    #[error(transparent)]
+    Lightning(#[from] StartError),
+    /// The chain source's password cannot be read.
+    #[error("the cookie file of the bitcoind cannot be read: {0}")]
+    Cookie(std::io::Error),
+}
+
+/// Runs the daemon on a locked data directory until it is asked to stop, or cannot go on.
+pub async fn run(
+    config: &Config,
+    dir: &Path,
+    seed: &Seed,
+    shutdown: &Shutdown,
+) -> Result<StopCause, RunError> {
+    let store = open_store(dir).await?;
+    let (work, edges) = (Tasks::new(), Tasks::new());
+    let (state, states) = watch::channel(NodeState::Starting);
+    let (found, services) = watch::channel(None);
+    let calls = Calls {
+        events: Events::new(Arc::new(store.clone())),
+        services,
+        inactive: config.services.inactive.clone(),
+        shutdown: edges.token(),
+    };
+    let ran = async {
+        listen(config, calls, states, &edges).await?;
+        let start = Start { config, dir, seed, store: &store, work: &work };
+        let (lightning, services) = tokio::select! {
+            started = start.run() => started?,
+            cause = shutdown.wait(&edges) => return Ok((cause, None)),
+        };
+        found.send_replace(Some(Arc::new(services)));
+        work.spawn_essential(
+            "readiness",
+            watch_readiness(Arc::clone(&lightning), state.clone(), work.token()),
+        );
+        let cause = tokio::select! {
+            cause = shutdown.wait(&work) => cause,
+            failure = edges.failed() => { shutdown.request(); StopCause::Failed(failure) }
+        };
+        Ok((cause, Some(lightning)))
+    };
+    let ran = ran.await;
+    state.send_replace(NodeState::Draining);
+    drain(&edges, DRAIN_CALLS, "listeners").await;
+    drain(&work, DRAIN_WORK, "work").await;
+    let (cause, lightning) = match ran {
+        Ok((cause, lightning)) => (Ok(cause), lightning),
+        Err(error) => (Err(error), None),
+    };
+    if let Some(lightning) = lightning {
+        tracing::info!("the Lightning node stops");
+        lightning.shutdown().await;
+    }
+    // Blocks until the queue is worked off; nothing else runs by now.
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    tracing::info!(clean = closed.is_ok(), "the store is closed");
+    cause
+}
+
+async fn open_store(dir: &Path) -> Result<SqliteStore, StoreError> {
+    let mut options = SqliteOptions::in_dir(dir);
+    options.crash = crash_of_tests();
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
+    let store = opened.map_err(|_| StoreError::Closed)??;
+    tracing::info!("the store is open");
+    Ok(store)
+}
+
+/// Tests of crashes let a real daemon die at a commit.
+fn crash_of_tests() -> Option<crate::store::sqlite::Crash> {
+    let commits = std::env::var("IMP_TEST_ABORT_AFTER_COMMITS").ok()?.parse().ok()?;
+    Some(crate::store::sqlite::Crash::AbortAfterCommit(commits))
+}
+
+async fn listen(
+    config: &Config,
+    calls: Calls,
+    state: watch::Receiver<NodeState>,
+    edges: &Tasks,
+) -> Result<(), RunError> {
+    let server = &config.server;
+    if !server.enabled {
+        tracing::warn!("server.enabled is false: no address is listened on");
+        return Ok(());
+    }
+    let grpc_listener = bind(server.grpc_addr, "server.grpc_addr", "IMP_SERVER_GRPC_ADDR").await?;
+    let http_listener = bind(server.http_addr, "server.http_addr", "IMP_SERVER_HTTP_ADDR").await?;
+    let edge = Edge {
+        guard: Arc::new(Guard::new(&server.allowed_hosts, &server.allowed_origins)),
+        max_request_bytes: server.max_body_bytes,
+        state,
+        shutdown: edges.token(),
+    };
+    let calls = Arc::new(calls);
+    let routes = grpc::Services::new(&edge)
+        .messaging(Arc::clone(&calls))
+        .websocket(Arc::clone(&calls))
+        .lightning(Arc::clone(&calls))
+        .signing(Arc::clone(&calls))
+        .node(calls)
+        .into_routes();
+    let router = rest::router(&edge, routes.clone(), axum::Router::new());
+    edges.spawn_essential("http", serve::http(http_listener, router, edge.shutdown.clone(), DRAIN_CALLS));
+    edges.spawn_essential("grpc", async move {
+        if let Err(error) = grpc::serve(&edge, grpc_listener, routes, DRAIN_CALLS).await {
+            tracing::error!("gRPC: {error}");
+        }
+    });
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, key: &'static str, env: &'static str) -> Result<TcpListener, RunError> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, key, env, source })?;
+    let bound = listener.local_addr().unwrap_or(address);
+    tracing::info!(address = %bound, "{key} is listened on");
+    Ok(listener)
+}
+
+/// What it takes to start the Lightning node and the services on it.
+struct Start<'s> {
+    config: &'s Config,
+    dir: &'s Path,
+    seed: &'s Seed,
+    store: &'s SqliteStore,
+    work: &'s Tasks,
+}
+
+impl Start<'_> {
+    async fn run(&self) -> Result<(Arc<dyn LightningNode>, Services), RunError> {
+        let lightning = self.lightning().await?;
+        tracing::info!(pubkey = %lightning.id(), network = %lightning.network(), "the Lightning node runs");
+        let ports = Ports {
+            store: Arc::new(self.store.clone()),
+            lightning: Arc::clone(&lightning),
+            clock: Arc::new(SystemClock),
+            tasks: self.work.clone(),
+        };
+        let options = NodeOptions {
+            records: self.config.services.records.clone(),
+            fee_limit: self.config.lightning.fee_limit,
+        };
+        let services = Services::start(ports, options).await?;
+        tracing::info!("the services run");
+        Ok((lightning, services))
+    }
+
+    /// Starts the Lightning node, and tries again while what it needs is away.
+    async fn lightning(&self) -> Result<Arc<dyn LightningNode>, RunError> {
+        let mut pause = FIRST_RETRY;
+        loop {
+            let blobs: Arc<dyn BlobStore> = Arc::new(self.store.clone());
+            match LdkNode::start(self.ldk_config()?, blobs).await {
+                Ok(node) => return Ok(node),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(
+                        again_in_secs = pause.as_secs(),
+                        "the Lightning node does not start yet: {error}"
+                    );
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_RETRY);
+        }
+    }
+
+    fn ldk_config(&self) -> Result<ldk::LdkConfig, RunError> {
+        let config = &self.config.lightning.ldk;
+        Ok(ldk::LdkConfig {
+            network: config.network,
+            chain: chain_source(&config.chain)?,
+            listen: config.listen.clone(),
+            announce: config.announce.clone(),
+            alias: config.alias.clone(),
+            storage_dir: self.dir.to_owned(),
+            seed: ldk::Seed(*self.seed.to_bytes()),
+            trusted_peers: Vec::new(),
+            reserve_sat: ldk::LdkConfig::DEFAULT_RESERVE_SAT,
+        })
+    }
+}
+
+fn chain_source(source: &ChainSource) -> Result<ldk::ChainSource, RunError> {
+    Ok(match source {
+        ChainSource::Bitcoind { host, port, auth } => {
+            let (user, password) = auth.credentials().map_err(RunError::Cookie)?;
+            let password = password.expose().clone();
+            ldk::ChainSource::Bitcoind { host: host.clone(), port: *port, user, password }
+        }
+        ChainSource::Esplora { url } => ldk::ChainSource::Esplora { url: url.expose().clone() },
+        ChainSource::Electrum { url } => ldk::ChainSource::Electrum { url: url.expose().clone() },
+    })
+}
+
+/// Keeps `/ready` true: the node can pay once the chain is synced and a channel is usable, or there is none to wait for.
+async fn watch_readiness(
+    lightning: Arc<dyn LightningNode>,
+    state: watch::Sender<NodeState>,
+    stopped: CancellationToken,
+) {
+    while !stopped.is_cancelled() {
+        let can_pay = can_pay(&*lightning).await;
+        state.send_if_modified(|state| {
+            let next = match (*state, can_pay) {
+                (NodeState::Draining, _) => NodeState::Draining,
+                (_, true) => NodeState::Ready,
+                (NodeState::Starting, false) => NodeState::Starting,
+                (NodeState::Ready | NodeState::Degraded, false) => NodeState::Degraded,
+            };
+            let changed = next != *state;
+            if changed {
+                tracing::info!(from = state.word(), to = next.word(), "the node's state changed");
+            }
+            *state = next;
+            changed
+        });
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = tokio::time::sleep(READY_POLL) => {}
+        }
+    }
+}
+
+async fn can_pay(lightning: &dyn LightningNode) -> bool {
+    let Ok(status) = lightning.status().await else { return false };
+    let Ok(channels) = lightning.channels().await else { return false };
+    status.synced && (channels.is_empty() || channels.iter().any(|channel| channel.usable))
+}
+
+async fn drain(tasks: &Tasks, deadline: Duration, what: &str) {
+    if let Err(late) = tasks.drain(deadline).await {
+        tracing::warn!("{what}: {late}");
+    }
+}
