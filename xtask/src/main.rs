@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use std::env;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -14,13 +15,25 @@ use anyhow::{Context, bail};
 #[cfg(feature = "gen")]
 mod r#gen;
 
+mod fuzz;
+mod stages;
+
+use stages::{Stages, cargo};
+
 const HELP: &str = "\
 The one interface to the repository.
 
 Usage: cargo xtask <command>
 
+  devnet [ARGS]   Builds and starts two funded nodes with a channel on a local chain; ARGS are those of
+                  `imp-devnet up` (`cargo xtask devnet --help` lists them)
+  test            All tests: unit, property, conformance, end to end, and every fuzz target for a short time
+  check           Formatting, lints, documentation, and that generated code is what proto/ says
+  fuzz [TARGET] [--secs N]
+                  Builds the fuzz targets and runs all of them, or one, from its corpus for N seconds (60)
   gen [--check]   Generates the code of crates/imp-api/src/gen from proto/; with --check only tells whether the
                   files there are what proto/ says
+  bench [ARGS]    Benchmarks, in release; ARGS are those of `cargo bench`
   help            This text";
 
 fn main() -> ExitCode {
@@ -37,13 +50,67 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     let (command, rest) = args.split_first().map_or(("help", args), |(first, rest)| (first.as_str(), rest));
     match command {
+        "devnet" => devnet(rest),
+        "test" => test(rest),
+        "check" => check(rest),
+        "fuzz" => fuzz::run(rest),
         "gen" => gen_command(rest),
+        "bench" => run_cargo(cargo(["bench", "--package", "imp-node"]).args(rest)),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
         unknown => bail!("no command {unknown:?}; `cargo xtask help` lists them"),
     }
+}
+
+/// Hands over to the dev network, which then gets the terminal's signals itself.
+fn devnet(args: &[String]) -> anyhow::Result<ExitCode> {
+    let built = cargo(["build", "--bins"]).args(["--package", "imp-node", "--package", "imp-cli"]).status();
+    if !built.context("cannot run cargo")?.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let error =
+        cargo(["run", "--package", "imp-devnet", "--bin", "imp-devnet", "--", "up"]).args(args).exec();
+    Err(error).context("cannot run cargo")
+}
+
+fn test(args: &[String]) -> anyhow::Result<ExitCode> {
+    no_arguments(args)?;
+    let mut stages = Stages::new();
+    // This builds the programs too, which tests of other crates look for beside themselves.
+    stages.run("build", cargo(["test", "--workspace", "--no-run"]))?;
+    stages.run("test", cargo(["test", "--workspace", "--no-fail-fast"]))?;
+    stages.measure("fuzz", fuzz::short)?;
+    stages.report();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(args: &[String]) -> anyhow::Result<ExitCode> {
+    no_arguments(args)?;
+    let mut stages = Stages::new();
+    stages.run("format", cargo(["fmt", "--all", "--check"]))?;
+    stages.run("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
+    stages.run("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    stages.run(
+        "generated code",
+        cargo(["run", "--package", "xtask", "--features", "gen", "--", "gen", "--check"]),
+    )?;
+    stages.report();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn no_arguments(args: &[String]) -> anyhow::Result<()> {
+    match args.first() {
+        Some(argument) => bail!("unknown argument {argument:?}: `cargo xtask help` lists what there is"),
+        None => Ok(()),
+    }
+}
+
+fn run_cargo(command: &mut Command) -> anyhow::Result<ExitCode> {
+    let status = command.status().context("cannot run cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[cfg(feature = "gen")]
@@ -63,14 +130,9 @@ fn gen_command(args: &[String]) -> anyhow::Result<ExitCode> {
     expect(dead_code, reason = "an xtask with every feature runs all commands itself")
 )]
 fn with_feature(feature: &str, args: &[String]) -> anyhow::Result<ExitCode> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["run", "--quiet", "--package", "xtask", "--features", feature, "--", feature])
-        .args(args)
-        .current_dir(root())
-        .status()
-        .context("cannot run cargo")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    run_cargo(
+        cargo(["run", "--quiet", "--package", "xtask", "--features", feature, "--", feature]).args(args),
+    )
 }
 
 /// The repository's root folder.

@@ -7,5 +7,6 @@ mod config;
 mod crash;
 mod impd;
 mod lab;
+mod layering;
 mod messages;
 mod start;
