@@ -148,3 +148,28 @@ const fn currency_name(currency: Currency) -> &'static str {
         Currency::Simnet => "simnet",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_names_what_is_wrong() {
+        let own = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
+        // BOLT 11's first example with an amount: 2500 micro-bitcoin, made in 2017, expires after a minute.
+        let coffee = "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
+        let seconds = Duration::from_secs;
+        let fault = payable(coffee, &own, Network::Regtest, seconds(1_496_314_700)).unwrap_err();
+        assert_eq!(
+            fault,
+            InvoiceFault::OtherNetwork { invoice: "bitcoin".to_owned(), node: Network::Regtest }
+        );
+        let fault = payable(coffee, &own, Network::Bitcoin, seconds(1_496_314_658 + 90)).unwrap_err();
+        assert_eq!(fault, InvoiceFault::Expired { ago_secs: 30 });
+        let good = payable(coffee, &own, Network::Bitcoin, seconds(1_496_314_658 + 59)).unwrap();
+        assert_eq!(good.amount, Msat(250_000_000));
+        let payee = good.payee;
+        assert_eq!(payable(coffee, &payee, Network::Bitcoin, seconds(0)).unwrap_err(), InvoiceFault::Own);
+        assert_eq!(read_invoice(coffee).unwrap().hash, good.hash);
+    }
+}

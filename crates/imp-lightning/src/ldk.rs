@@ -12,6 +12,7 @@ mod channels;
 mod config;
 mod dial;
 mod events;
+mod gossip;
 mod in_flight;
 mod log;
 mod names;
@@ -43,7 +44,7 @@ pub use config::{ChainSource, LdkConfig, Seed, StartError};
 
 use crate::invoice;
 use crate::ldk::events::EventGate;
-use crate::ldk::in_flight::{InFlight, Since};
+use crate::ldk::in_flight::InFlight;
 use crate::ldk::names::payment_id;
 use crate::ldk::outlook::Outlook;
 use crate::ldk::peers::AddressBook;
@@ -56,6 +57,9 @@ use crate::port::{
 /// How long a stop may take. The library bounds its own steps by more than that; what it has not stored by then is
 /// recovered at the next start as after a crash.
 const STOP_PATIENCE: Duration = Duration::from_secs(12);
+
+/// How long a node may take to answer a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a look at the chain may take.
 const SYNC_PATIENCE: Duration = Duration::from_secs(30);
@@ -152,10 +156,7 @@ impl Shared {
         match node.payment(&payment_id(hash)) {
             Some(record) if record.direction == PaymentDirection::Outbound => Some(send::state_of(&record)),
             Some(_) => None,
-            None => {
-                let in_flight = self.in_flight.since(hash) == Some(Since::ThisRun);
-                in_flight.then_some(PaymentState::InFlight)
-            }
+            None => self.in_flight.unrecorded(hash),
         }
     }
 }
@@ -294,10 +295,20 @@ impl LightningNode for LdkNode {
 
     async fn connect(&self, peer: &NodeId, address: &str) -> Result<(), LightningError> {
         let (peer, address) = (*peer, address.to_owned());
-        self.run(move |shared, node| shared.connect(node, &peer, &address)).await?
+        let late = format!("{peer} at {address} does not answer in time");
+        let connect = self.run(move |shared, node| shared.connect(node, &peer, &address));
+        match tokio::time::timeout(CONNECT_PATIENCE, connect).await {
+            Ok(connected) => connected?,
+            Err(_) => Err(LightningError::Failed(late)),
+        }
     }
 
     async fn open_channel(&self, channel: OpenChannel) -> Result<u128, LightningError> {
+        let channel = Arc::new(channel);
+        let asked = Arc::clone(&channel);
+        self.run(move |shared, _| shared.check_opening(&asked)).await??;
+        // By itself, for only this part waits for somebody else.
+        self.connect(&channel.peer, &channel.address).await?;
         self.run(move |shared, node| shared.open(node, &channel)).await?
     }
 

@@ -42,7 +42,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn open(&self, node: &Node, open: &OpenChannel) -> Result<u128, LightningError> {
+    /// Whether a channel can be opened at all.
+    pub(super) fn check_opening(&self, open: &OpenChannel) -> Result<(), LightningError> {
         let capacity = Msat::from_sat(open.capacity_sat);
         if capacity == Msat::ZERO || open.push > capacity {
             return Err(LightningError::Invalid(format!(
@@ -55,8 +56,12 @@ impl Shared {
                 "only a node with an alias and an address to listen on announces channels".to_owned(),
             ));
         }
+        Ok(())
+    }
+
+    /// Opens a channel to a node that is connected.
+    pub(super) fn open(&self, node: &Node, open: &OpenChannel) -> Result<u128, LightningError> {
         let (key, socket_address) = self.reachable(&open.peer, &open.address)?;
-        let was_connected = is_connected(node, key);
         let push_msat = Some(open.push.0).filter(|push| *push > 0);
         let opened = if open.announce {
             node.open_announced_channel(key, socket_address, open.capacity_sat, push_msat, None)
@@ -64,10 +69,7 @@ impl Shared {
             node.open_channel(key, socket_address, open.capacity_sat, push_msat, None)
         };
         match opened {
-            Ok(name) => {
-                self.learn(&open.peer, &open.address, was_connected);
-                Ok(name.0)
-            }
+            Ok(name) => Ok(name.0),
             Err(NodeError::NotRunning) => Err(LightningError::Unavailable("it was stopped".to_owned())),
             Err(NodeError::ConnectionFailed | NodeError::InvalidSocketAddress) => {
                 Err(LightningError::Failed(format!("cannot connect to {} at {}", open.peer, open.address)))

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::ldk::Shared;
+use crate::ldk::gossip::{self, HalfKnown};
 use crate::ldk::names::public_key;
 
 /// How often the connections are looked at.
@@ -40,6 +41,7 @@ struct Away {
 /// Runs until the node is stopped.
 pub(super) async fn keep_connected(shared: Arc<Shared>, handle: Handle) {
     let mut away: HashMap<NodeId, Away> = HashMap::new();
+    let mut half_known = HalfKnown::default();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for look in 0_u64.. {
@@ -48,6 +50,11 @@ pub(super) async fn keep_connected(shared: Arc<Shared>, handle: Handle) {
         if look % LOOKS_PER_NOTE == 0 {
             let shared = Arc::clone(&shared);
             handle.spawn_blocking(move || note_announced(&shared));
+        }
+        let lacking = shared.node().map(|node| gossip::lacking(&node)).unwrap_or_default();
+        for peer in half_known.due(&shared.id, &lacking, Instant::now()) {
+            let shared = Arc::clone(&shared);
+            handle.spawn_blocking(move || gossip::reconnect(&shared, &peer));
         }
         // A peer that is connected starts over with short pauses when it goes away again.
         away.retain(|peer, _| missing.contains(peer));

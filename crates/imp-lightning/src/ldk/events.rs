@@ -12,10 +12,10 @@ use ldk_node::{Event, Node};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{debug, warn};
 
-use crate::ldk::names::payment_id;
+use crate::ldk::names::{self, payment_id};
 use crate::ldk::send::preimage_of;
 use crate::ldk::{LdkNode, Phase, Shared};
-use crate::port::{FailureReason, LightningError, LightningEvent, ReceivedKind};
+use crate::port::{FailureReason, LightningError, LightningEvent, PaymentState, ReceivedKind};
 
 /// Sees to it that the oldest event is taken off the queue once, and only after it was handed out.
 ///
@@ -25,6 +25,17 @@ use crate::port::{FailureReason, LightningError, LightningEvent, ReceivedKind};
 pub(super) struct EventGate {
     lock: Arc<Mutex<()>>,
     handed_out: AtomicBool,
+    drained: AtomicBool,
+}
+
+impl EventGate {
+    /// Whether the queue has been empty in this run, so that no event of an earlier run waits to be taken.
+    pub(super) fn is_drained(&self, node: &Node) -> bool {
+        if node.next_event().is_none() {
+            self.drained.store(true, Ordering::Release);
+        }
+        self.drained.load(Ordering::Acquire)
+    }
 }
 
 impl LdkNode {
@@ -36,6 +47,7 @@ impl LdkNode {
                 drop(guard);
                 return pending().await;
             };
+            self.shared.events.is_drained(&node);
             let stopping = async {
                 // An error says that the sender is gone, and so is the node.
                 let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
@@ -89,23 +101,25 @@ impl Shared {
         match event {
             Event::PaymentSuccessful { payment_hash, payment_preimage, fee_paid_msat, .. } => {
                 let hash = PaymentHash(payment_hash.0);
-                self.in_flight.end(&hash);
-                let from_record = || node.payment(&payment_id(&hash)).and_then(|record| preimage_of(&record));
+                let record = node.payment(&payment_id(&hash));
+                let from_record = || record.as_ref().and_then(preimage_of);
                 let preimage = payment_preimage.map(|preimage| Preimage(preimage.0)).or_else(from_record);
-                if preimage.is_none() {
+                let Some(preimage) = preimage else {
+                    // The library stores the preimage with the event since long before the oldest state of ours.
                     warn!(%hash, "a payment settled without a preimage");
-                }
-                Some(LightningEvent::PaymentSettled {
-                    hash,
-                    preimage: preimage?,
-                    fee: fee_paid_msat.map(Msat),
-                })
+                    return None;
+                };
+                let fee = fee_paid_msat.map(Msat);
+                self.in_flight.end(&hash, record.is_none(), || PaymentState::Settled { preimage, fee });
+                Some(LightningEvent::PaymentSettled { hash, preimage, fee })
             }
             Event::PaymentFailed { payment_id, payment_hash, reason } => {
                 let hash = payment_hash.map(|hash| hash.0).or_else(|| payment_id.map(|id| id.0))?;
                 let hash = PaymentHash(hash);
-                self.in_flight.end(&hash);
-                Some(LightningEvent::PaymentFailed { hash, reason: failure_reason(reason) })
+                let reason = failure_reason(reason);
+                let has_record = node.payment(&names::payment_id(&hash)).is_some();
+                self.in_flight.end(&hash, !has_record, || PaymentState::Failed(reason.clone()));
+                Some(LightningEvent::PaymentFailed { hash, reason })
             }
             Event::PaymentReceived { payment_hash, amount_msat, custom_records, .. } => {
                 let hash = PaymentHash(payment_hash.0);

@@ -43,7 +43,7 @@ impl Shared {
         }
         let begun = self.pay_off(node, &payable, fee_limit);
         if !matches!(begun, Ok(()) | Err(SendError::Known)) {
-            self.in_flight.end(&hash);
+            self.in_flight.cancel(&hash);
         }
         begun.map(|()| hash)
     }

@@ -113,3 +113,63 @@ fn announced(node: &Node, peer: &NodeId) -> Vec<String> {
 fn blob(peer: &NodeId) -> BlobKey {
     BlobKey { primary: PRIMARY.to_owned(), secondary: SECONDARY.to_owned(), key: peer.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+    use crate::blob::BlobWrite;
+
+    /// Holds one namespace.
+    #[derive(Default)]
+    struct Blobs(Mutex<BTreeMap<String, Vec<u8>>>);
+
+    impl BlobStore for Blobs {
+        fn read_blocking(&self, key: BlobKey) -> Result<Option<Vec<u8>>, BlobError> {
+            Ok(self.0.lock().unwrap().get(&key.key).cloned())
+        }
+
+        fn list_blocking(&self, primary: &str, secondary: &str) -> Result<Vec<String>, BlobError> {
+            assert_eq!((primary, secondary), (PRIMARY, SECONDARY));
+            Ok(self.0.lock().unwrap().keys().cloned().collect())
+        }
+
+        fn write(&self, key: BlobKey, value: Vec<u8>) -> BlobWrite {
+            Box::pin(ready(self.write_blocking(key, value)))
+        }
+
+        fn write_blocking(&self, key: BlobKey, value: Vec<u8>) -> Result<(), BlobError> {
+            assert_eq!((key.primary.as_str(), key.secondary.as_str()), (PRIMARY, SECONDARY));
+            self.0.lock().unwrap().insert(key.key, value);
+            Ok(())
+        }
+
+        fn remove(&self, key: BlobKey) -> BlobWrite {
+            Box::pin(ready(self.remove_blocking(key)))
+        }
+
+        fn remove_blocking(&self, key: BlobKey) -> Result<(), BlobError> {
+            self.0.lock().unwrap().remove(&key.key);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_worked_last_comes_first_over_restarts() {
+        let blobs = Arc::new(Blobs::default());
+        let peer = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
+        let book = AddressBook::open(blobs.clone()).unwrap();
+        book.remember(&peer, "a:1");
+        book.note(&peer, "b:1");
+        book.note(&peer, "a:1");
+        book.remember(&peer, "c:1");
+        book.remember(&peer, "b:1");
+        book.note(&peer, "d:1");
+        book.note(&peer, "one too many:1");
+        blobs.write_blocking(BlobKey { key: "no key".to_owned(), ..blob(&peer) }, vec![]).unwrap();
+
+        let book = AddressBook::open(blobs).unwrap();
+        assert_eq!(book.lock()[&peer], ["b:1", "c:1", "a:1", "d:1"]);
+    }
+}

@@ -40,7 +40,7 @@ enum Finding {
 /// How much of the node is back after a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
-    /// No channel is usable, or events wait to be taken, of which one may be this payment's end.
+    /// No channel is usable, or events of an earlier run wait to be taken, of which one may be this payment's end.
     No,
     /// Some channels are usable.
     Some,
@@ -69,6 +69,7 @@ impl Shared {
             Some(_) => {
                 return Err(SendError::Invalid("this node was paid with the same payment hash".to_owned()));
             }
+            None if self.in_flight.unrecorded(&hash).is_some() => return Err(SendError::Known),
             None => {}
         }
         if !self.in_flight.begin(hash) {
@@ -76,7 +77,7 @@ impl Shared {
         }
         let begun = self.send_off(node, payment, &hash);
         if !matches!(begun, Ok(()) | Err(SendError::Known)) {
-            self.in_flight.end(&hash);
+            self.in_flight.cancel(&hash);
         }
         begun
     }
@@ -157,17 +158,21 @@ impl Shared {
         let record =
             node.payment(&payment_id(&hash)).filter(|record| record.direction == PaymentDirection::Outbound);
         let pending = record.is_some();
-        match record.map(|record| state_of(&record)) {
-            Some(state) if state != PaymentState::InFlight => return Finding::State(state),
-            _ => {}
-        }
-        if self.in_flight.since(&hash) == Some(Since::ThisRun) {
-            return Finding::State(PaymentState::InFlight);
+        let known = match record.map(|record| state_of(&record)) {
+            Some(PaymentState::InFlight) => {
+                let in_flight = self.in_flight.since(&hash) == Some(Since::ThisRun);
+                in_flight.then_some(PaymentState::InFlight)
+            }
+            None => self.in_flight.unrecorded(&hash),
+            ended => ended,
+        };
+        if let Some(state) = known {
+            return Finding::State(state);
         }
         let mut channels = node.list_channels();
         channels.retain(|channel| channel.is_channel_ready);
         let usable = channels.iter().filter(|channel| channel.is_usable).count();
-        let readiness = if usable == 0 || node.next_event().is_some() {
+        let readiness = if usable == 0 || !self.events.is_drained(node) {
             Readiness::No
         } else if usable < channels.len() {
             Readiness::Some
@@ -188,7 +193,7 @@ impl Shared {
         if has_record && let Err(fault) = node.remove_payment(&id) {
             return Err(SendError::Unknown(format!("its record cannot be renewed: {fault}")));
         }
-        self.in_flight.end(&hash);
+        self.in_flight.cancel(&hash);
         match self.begin_keysend(node, payment) {
             // Of a known payment this run has no record any more; its end comes as an event all the same.
             Ok(()) | Err(SendError::Known) => Ok(PaymentState::InFlight),

@@ -1,7 +1,7 @@
 //! The embedded node: the suite, and what is particular to it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use imp_core::amount::Msat;
 use imp_core::id::PaymentHash;
@@ -11,10 +11,11 @@ use imp_lightning::{
     FailureReason, LightningError, LightningEvent, LightningNode, OpenChannel, PaymentState, SendError,
 };
 
-use crate::conformance::{Lab, Side, conformance, event, keysend, outcome, receipt, until};
+use crate::conformance::{Lab, Side, conformance, event, keysend, outcome, receipt, stranger, until};
 use crate::ldk_lab::LdkLab;
 use crate::logs;
 use crate::memory::MemoryBlobs;
+use crate::servers;
 
 mod suite {
     super::conformance! { super::LdkLab, #[tokio::test] }
@@ -201,6 +202,21 @@ async fn a_payment_that_the_library_knows_is_not_sent_twice() {
         PaymentState::Failed(reason) => panic!("{reason}"),
     }
     receipt(&*b, hash).await;
+    lab.down().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_is_given_up() {
+    let mut lab = LdkLab::without_nodes().await;
+    lab.add_node().await;
+    let silent = servers::silent().await.to_string();
+    let begun = Instant::now();
+    let connected = lab.nodes[0].node.connect(&stranger(), &silent).await;
+    assert!(
+        matches!(&connected, Err(LightningError::Failed(text)) if text.contains(&silent)),
+        "{connected:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(20));
     lab.down().await;
 }
 
