@@ -10,7 +10,7 @@ use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Header, PartOf, ReplyTo};
 
-use crate::store::inbox::{InboxChange, InboxChunk, InboxMessage};
+use crate::store::inbox::{InboxChange, InboxChunk, InboxMessage, KeptMessage, KeptPart};
 use crate::store::journal::NewEvent;
 use crate::store::{InboxStore, StoreError};
 
@@ -51,15 +51,15 @@ impl Line {
         let rows = store.sender_rows(sender, service).await?;
         let (mut unfinished, mut held, mut waiting) = (HashMap::new(), HashMap::new(), Vec::new());
         let mut begun = Vec::new();
-        for (message, chunks) in rows.messages {
+        for KeptMessage { message, parts: kept } in rows.messages {
             if let Some(since) = message.held {
-                let bytes = chunks.iter().map(|(_, _, bytes)| bytes).sum();
+                let bytes = kept.iter().map(|part| part.bytes).sum();
                 waiting.push(Waiting { id: message.id, seq: message.seq, bytes, since });
                 held.insert(message.id, message);
                 continue;
             }
             let mut parts = Parts::new();
-            for (index, amount, bytes) in chunks {
+            for KeptPart { part: index, amount, bytes } in kept {
                 let header = header_of(&message, index);
                 parts.add(sender, &header, bytes, amount).map_err(|refused| StoreError::Damaged {
                     what: format!("part {index} of message {}: {refused}", message.id),

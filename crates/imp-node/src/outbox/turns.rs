@@ -45,6 +45,13 @@ struct Waiting {
     line: Option<Service>,
 }
 
+/// Whoever is next, and the number that goes with it.
+#[derive(Debug)]
+struct Turn {
+    ticket: oneshot::Sender<Slot>,
+    unused: Option<(Service, Number)>,
+}
+
 /// The numbers of one service's messages to one recipient.
 #[derive(Debug)]
 struct Line {
@@ -175,7 +182,7 @@ impl Turns {
             }
             let next = recipient.next(self.stream);
             state.rotation.push_back(id);
-            let Some((ticket, unused)) = next else {
+            let Some(Turn { ticket, unused }) = next else {
                 passed += 1;
                 continue;
             };
@@ -214,17 +221,17 @@ impl Recipient {
 
     /// Who is next, with the number it gets. A message of a line that has no number to give waits, and so does what
     /// stands behind it in the same line; other lines pass.
-    fn next(&mut self, stream: u32) -> Option<(oneshot::Sender<Slot>, Option<(Service, Number)>)> {
+    fn next(&mut self, stream: u32) -> Option<Turn> {
         if self.in_flight >= self.limit {
             return None;
         }
         if let Some(ticket) = self.begun.pop_front() {
-            return Some((ticket, None));
+            return Some(Turn { ticket, unused: None });
         }
         let mut full = Vec::new();
         for at in 0..self.fresh.len() {
             let Some(service) = self.fresh[at].line else {
-                return self.fresh.remove(at).map(|waiting| (waiting.ticket, None));
+                return self.fresh.remove(at).map(|waiting| Turn { ticket: waiting.ticket, unused: None });
             };
             if full.contains(&service) {
                 continue;
@@ -234,7 +241,8 @@ impl Recipient {
                 && let Some(numbered) = line.window.assign()
             {
                 let number = Number { stream: numbered.stream, seq: numbered.seq };
-                return self.fresh.remove(at).map(|waiting| (waiting.ticket, Some((service, number))));
+                let unused = Some((service, number));
+                return self.fresh.remove(at).map(|waiting| Turn { ticket: waiting.ticket, unused });
             }
             full.push(service);
         }

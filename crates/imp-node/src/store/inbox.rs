@@ -120,8 +120,28 @@ pub struct InboxChange {
 pub struct SenderRows {
     /// The state of the order, as it was written.
     pub order: Option<String>,
-    /// Messages that are not published, with the part numbers, amounts and sizes in bytes that are there.
-    pub messages: Vec<(InboxMessage, Vec<(u16, Msat, usize)>)>,
+    /// Messages that are not published.
+    pub messages: Vec<KeptMessage>,
+}
+
+/// A message that is not published, and which of its parts are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptMessage {
+    /// The message.
+    pub message: InboxMessage,
+    /// Its parts, without their text.
+    pub parts: Vec<KeptPart>,
+}
+
+/// A part that is kept, without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptPart {
+    /// The part, from 0.
+    pub part: u16,
+    /// What was paid with it.
+    pub amount: Msat,
+    /// Bytes of its text.
+    pub bytes: usize,
 }
 
 /// The inbox as a store keeps it.

@@ -105,6 +105,12 @@ impl TestNode {
         Self::start_in(&self.network, &self.name, dir, None).await
     }
 
+    pub(crate) async fn restart_dying(mut self, crash: Crash) -> Self {
+        self.kill();
+        let dir = Arc::clone(&self.dir);
+        Self::start_in(&self.network, &self.name, dir, Some(crash)).await
+    }
+
     /// Begins to send, on the node's own runtime; nothing comes of it where the node dies first.
     pub(crate) fn sending(&self, message: SendMessage) -> tokio::task::JoinHandle<Result<MessageId, Error>> {
         let Some((runtime, services)) = &self.running else {

@@ -9,4 +9,5 @@ mod impd;
 mod lab;
 mod layering;
 mod messages;
+mod simulated;
 mod start;

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, journal, row, worker};
 use crate::store::inbox::{
-    InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, PartName, SenderRows,
+    InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, KeptMessage, KeptPart, PartName,
+    SenderRows,
 };
 use crate::store::journal::JournalStore;
 use crate::store::{StoreError, journal::JournalEvent};
@@ -49,7 +50,7 @@ impl InboxStore for SqliteStore {
             while let Some(row) = rows.next()? {
                 let message = message_from_row(row)?;
                 let parts = parts_of(connection, sender, message.id)?;
-                messages.push((message, parts));
+                messages.push(KeptMessage { message, parts });
             }
             Ok(SenderRows { order, messages })
         })
@@ -223,11 +224,7 @@ fn insert_chunk(
     Ok(())
 }
 
-fn parts_of(
-    connection: &Connection,
-    sender: NodeId,
-    id: MessageId,
-) -> Result<Vec<(u16, imp_core::amount::Msat, usize)>, StoreError> {
+fn parts_of(connection: &Connection, sender: NodeId, id: MessageId) -> Result<Vec<KeptPart>, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT part, amount_msat, length(chunk) AS bytes FROM inbox_chunk
          WHERE sender = ?1 AND message_id = ?2 ORDER BY part",
@@ -235,7 +232,11 @@ fn parts_of(
     let mut rows = query.query(params![sender.as_bytes(), id.as_bytes()])?;
     let mut parts = Vec::new();
     while let Some(row) = rows.next()? {
-        parts.push((row::small(row, "part")?, row::msat(row, "amount_msat")?, row::small(row, "bytes")?));
+        parts.push(KeptPart {
+            part: row::small(row, "part")?,
+            amount: row::msat(row, "amount_msat")?,
+            bytes: row::small(row, "bytes")?,
+        });
     }
     Ok(parts)
 }
