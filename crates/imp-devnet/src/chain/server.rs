@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{self, Body};
+use axum::body::{self, Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -93,10 +93,15 @@ async fn answer(State((chain, stop)): State<(DevChain, CancellationToken)>, requ
     if let Some(refusal) = refusal(&chain, &request) {
         return refusal;
     }
-    let Ok(body) = body::to_bytes(request.into_body(), MAX_BODY_BYTES).await else {
+    let too_long = || {
         let text = format!("a request has at most {MAX_BODY_BYTES} bytes\n");
-        return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+        (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
     };
+    // Where the head tells the length, nothing is read of what is too long.
+    if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return too_long();
+    }
+    let Ok(body) = body::to_bytes(request.into_body(), MAX_BODY_BYTES).await else { return too_long() };
     let request = rpc::Request::parse(&body);
     tokio::select! {
         () = tokio::time::sleep(request.delay(&chain)) => {}

@@ -171,3 +171,6 @@ fn parse(bytes: &[u8]) -> Result<(Vec<Record>, u64), (u64, String)> {
     }
     Ok((records, offset as u64))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! A client that writes its requests by hand, so that tests can send what no library would.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use imp_devnet::chain::{ChainOptions, ChainServer, DevChain};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -17,7 +19,13 @@ pub(crate) async fn serve(chain: &DevChain) -> ChainServer {
 /// One connection.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
-    auth: String,
+    head: String,
+}
+
+/// The head that LDK's client sends, with these credentials.
+pub(crate) fn head(credentials: &str) -> String {
+    let auth = BASE64_STANDARD.encode(credentials);
+    format!("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {auth}\r\n")
 }
 
 pub(crate) struct Response {
@@ -38,15 +46,17 @@ impl Response {
 
 impl Client {
     pub(crate) async fn connect(server: &ChainServer) -> Self {
-        use base64::Engine;
-        let credentials = format!("{}:{}", server.user(), server.password());
-        let auth = base64::prelude::BASE64_STANDARD.encode(credentials);
+        let head = head(&format!("{}:{}", server.user(), server.password()));
         let stream = BufReader::new(TcpStream::connect(server.addr()).await.unwrap());
-        Self { stream, auth: format!("Basic {auth}") }
+        Self { stream, head }
     }
 
+    /// Sends a request with this head, to which only its length is added.
     pub(crate) async fn send(&mut self, head: &str, body: &str) -> Response {
-        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        self.send_raw(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await
+    }
+
+    pub(crate) async fn send_raw(&mut self, request: &str) -> Response {
         self.stream.write_all(request.as_bytes()).await.unwrap();
         self.receive().await
     }
@@ -71,9 +81,9 @@ impl Client {
         response
     }
 
-    /// The head that LDK's client sends, with the credentials.
+    /// The head of its requests, with the right credentials.
     pub(crate) fn head(&self) -> String {
-        format!("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {}\r\n", self.auth)
+        self.head.clone()
     }
 
     pub(crate) async fn post(&mut self, body: &str) -> Response {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use imp_devnet::chain::{ChainOptions, DevChain};
 use serde_json::{Value, json};
 
-use crate::client::{Client, quiet_chain, serve};
+use crate::client::{Client, head, quiet_chain, serve};
 
 #[tokio::test]
 async fn a_call_is_answered_with_its_id_and_a_length() {
@@ -119,19 +119,29 @@ async fn nobody_is_let_in_without_the_password() {
     let server = serve(&chain).await;
     let mut client = Client::connect(&server).await;
     let body = r#"{"method":"devchain_mine","id":1}"#;
-    let wrong = "Basic ZGV2Y2hhaW46d3Jvbmc=";
+    let (user, password) = (server.user(), server.password());
+    for credentials in [
+        format!("{user}:wrong"),
+        format!("other:{password}"),
+        format!("{user}:{}", &password[..63]),
+        format!("{user}:{password}0"),
+        format!("{user}:"),
+        password.to_owned(),
+        String::new(),
+    ] {
+        let head = head(&credentials);
+        let response = client.send(&head, body).await;
+        assert_eq!(response.status, 401, "{credentials}");
+        assert!(response.header("www-authenticate").unwrap().starts_with("Basic"));
+    }
     let right = client.head();
-    let cut = right.trim_end().trim_end_matches('=').to_owned();
-    let shorter = format!("{}\r\n", &cut[..cut.len() - 4]);
     for head in [
         "POST / HTTP/1.1\r\nHost: localhost\r\n".to_owned(),
-        format!("POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {wrong}\r\n"),
         right.replace("Basic", "Bearer"),
-        shorter,
+        right.replace("Basic ", "Basic"),
+        right.replace("Basic ", "Basic !"),
     ] {
-        let response = client.send(&head, body).await;
-        assert_eq!(response.status, 401, "{head}");
-        assert!(response.header("www-authenticate").unwrap().starts_with("Basic"));
+        assert_eq!(client.send(&head, body).await.status, 401, "{head}");
     }
     assert_eq!(chain.height(), 1);
     assert_eq!(client.post(body).await.status, 200);
@@ -177,6 +187,24 @@ async fn only_post_to_the_root_is_served() {
     let right = client.head();
     assert_eq!(client.send(&right.replace("POST", "GET"), "").await.status, 405);
     assert_eq!(client.send(&right.replace("POST / ", "POST /rest "), "{}").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_request_has_a_limit() {
+    let chain = quiet_chain(1);
+    let server = serve(&chain).await;
+    let mut client = Client::connect(&server).await;
+    let padding = " ".repeat((16 << 20) - 40);
+    let call = r#"{"method":"uptime","id":1}"#;
+    assert_eq!(client.post(&format!("{call}{padding}")).await.json()["error"], Value::Null);
+    // The head alone tells that it is too long.
+    let head = format!("{}Content-Length: {}\r\n\r\n", client.head(), (16 << 20) + 1);
+    assert_eq!(client.send_raw(&head).await.status, 413);
+    // In chunks nothing tells the length before they are there.
+    let mut client = Client::connect(&server).await;
+    let chunk = " ".repeat((16 << 20) + 1);
+    let head = format!("{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", client.head(), chunk.len());
+    assert_eq!(client.send_raw(&format!("{head}{chunk}")).await.status, 413);
 }
 
 #[tokio::test]

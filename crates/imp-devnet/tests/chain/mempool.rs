@@ -172,13 +172,23 @@ fn evicting_a_transaction_takes_its_descendants_along() {
 fn blocks_hold_no_more_than_fits() {
     let mut ledger = ledger(101);
     let coins = confirmed(&mut ledger, &[1_000_000; 12]);
-    for coin in &coins {
+    for coin in &coins[1..] {
         let mut tx = spend(&[*coin], &[600_000]);
         tx.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x51; 99_000]);
         ledger.submit(tx, NOW).unwrap();
     }
+    // A child for which there would be room waits with its parent.
+    let last = ledger.mempool().iter().last().unwrap().txid;
+    let mut parent = spend(&[OutPoint::new(coins[0].txid, 0)], &[500_000, 50_000]);
+    parent.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x51; 99_000]);
+    ledger.submit(parent.clone(), NOW).unwrap();
+    let child = spend(&[OutPoint::new(parent.compute_txid(), 1)], &[49_000]);
+    ledger.submit(child.clone(), NOW).unwrap();
+
     mine(&mut ledger);
-    assert_eq!((ledger.chain().tip().txids.len(), ledger.mempool().len()), (11, 2));
+    assert_eq!(ledger.chain().tip().txids.len(), 11);
+    let waiting: Vec<_> = ledger.mempool().iter().map(|waiting| waiting.txid).collect();
+    assert_eq!(waiting, [last, parent.compute_txid(), child.compute_txid()]);
     mine(&mut ledger);
     assert!(ledger.mempool().is_empty());
 }

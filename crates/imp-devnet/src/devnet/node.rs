@@ -1,0 +1,240 @@
+//! One node of a net: what it is, how it is configured, and how it is asked.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use imp_api::client::{Client, ClientError};
+use imp_api::proto::imp::node::v1::{
+    Channel, GetNodeRequest, GetNodeResponse, ListChannelsRequest, SyncChainRequest,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use super::dir;
+use super::ports::NodePorts;
+use super::supervise::Order;
+
+/// How often a state is looked at that is waited for.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How long a node may take for an answer that needs no other node.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Last lines of a file that are shown when a node has failed.
+const LAST_LINES: usize = 12;
+
+/// What a node is from the start to the end of the net.
+#[derive(Clone, Debug)]
+pub(super) struct NodeSpec {
+    pub(super) name: String,
+    pub(super) data_dir: PathBuf,
+    pub(super) ports: NodePorts,
+}
+
+/// What a node is at the moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NodeState {
+    /// The process, from its start until its end was seen.
+    pub(super) pid: Option<u32>,
+    /// It has answered since it was started, and has not ended.
+    pub(super) up: bool,
+    /// Its public key, once it has answered.
+    pub(super) pubkey: String,
+    /// Why it is not started again.
+    pub(super) given_up: Option<String>,
+}
+
+/// A node, as the tasks that have to do with it see it. The one that supervises it owns the process.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) spec: NodeSpec,
+    pub(super) state: watch::Receiver<NodeState>,
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+impl NodeSpec {
+    pub(super) fn config_file(&self) -> PathBuf {
+        self.data_dir.join("config.yml")
+    }
+
+    pub(super) fn stderr_file(&self) -> PathBuf {
+        self.data_dir.join("stderr.txt")
+    }
+
+    /// Writes the node's configuration file. A file and not the environment, so that the node can be run by hand in the
+    /// same way; the chain's password stays in the chain's own file.
+    pub(super) fn write_config(&self, chain_rpc: SocketAddr, cookie_file: &Path) -> anyhow::Result<()> {
+        dir::write_private(&self.config_file(), self.config(chain_rpc, cookie_file)?.as_bytes())
+    }
+
+    fn config(&self, chain_rpc: SocketAddr, cookie_file: &Path) -> anyhow::Result<String> {
+        // A JSON string is a YAML string.
+        let quoted = |path: &Path| serde_json::to_string(path).context("a path is not UTF-8");
+        let NodePorts { grpc, http, lightning } = self.ports;
+        let (name, data_dir, cookie_file) = (&self.name, quoted(&self.data_dir)?, quoted(cookie_file)?);
+        Ok(format!(
+            "# Written by imp-devnet at each start.\n\
+             data_dir: {data_dir}\n\
+             server:\n  grpc_addr: {grpc}\n  http_addr: {http}\n\
+             lightning:\n  backend: ldk\n  ldk:\n    network: regtest\n    \
+             bitcoind_url: http://{chain_rpc}\n    bitcoind_cookie_file: {cookie_file}\n    \
+             listen: [\"{lightning}\"]\n    alias: {name}\n"
+        ))
+    }
+
+    /// The end of what the node wrote to its standard error, or to its log if that is empty.
+    pub(super) fn last_words(&self) -> String {
+        let files = [self.stderr_file(), self.data_dir.join("log.txt")];
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            if !lines.is_empty() {
+                let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ");
+                return format!("the end of {}:\n  {last}", file.display());
+            }
+        }
+        format!("it wrote nothing to {}", self.stderr_file().display())
+    }
+
+    /// Connects to the node and asks who it is, again and again until it answers. Safe to cancel.
+    pub(super) async fn answers(&self) -> GetNodeResponse {
+        loop {
+            if let Ok(client) = Client::connect(&self.ports.grpc.to_string()).await
+                && let Ok(node) = client.get_node(GetNodeRequest {}).await
+            {
+                return node;
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub(super) fn now(&self) -> NodeState {
+        self.state.borrow().clone()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state.borrow().up
+    }
+
+    /// Its public key; empty before it has answered for the first time.
+    pub(super) fn pubkey(&self) -> String {
+        self.state.borrow().pubkey.clone()
+    }
+
+    /// Waits until the node answers.
+    pub(super) async fn wait_up(&self, patience: Duration) -> anyhow::Result<()> {
+        let mut state = self.state.clone();
+        let settled = state.wait_for(|state| state.up || state.given_up.is_some());
+        let state = match tokio::time::timeout(patience, settled).await {
+            Ok(Ok(state)) => state.clone(),
+            Ok(Err(_)) => bail!("{} is being stopped", self.name()),
+            Err(_) => bail!(
+                "{} does not answer at {} within {} s; {}",
+                self.name(),
+                self.spec.ports.grpc,
+                patience.as_secs(),
+                self.spec.last_words()
+            ),
+        };
+        state.given_up.map_or(Ok(()), |why| bail!("{why}"))
+    }
+
+    /// A connection of its own, since one that was made before the node was started again would have to notice that.
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&self.spec.ports.grpc.to_string()).await?)
+    }
+
+    /// Asks the node something that needs no other node.
+    pub(super) async fn ask<A, F>(&self, what: &str, question: impl FnOnce(Client) -> F) -> anyhow::Result<A>
+    where
+        F: Future<Output = Result<A, ClientError>>,
+    {
+        let asked = async { Ok::<A, anyhow::Error>(question(self.client().await?).await?) };
+        match tokio::time::timeout(ANSWER_PATIENCE, asked).await {
+            Ok(answer) => answer.with_context(|| format!("{what} of {} failed", self.name())),
+            Err(_) => bail!("{what} of {} has no answer after {} s", self.name(), ANSWER_PATIENCE.as_secs()),
+        }
+    }
+
+    pub(super) async fn info(&self) -> anyhow::Result<GetNodeResponse> {
+        self.ask("GetNode", |node| async move { node.get_node(GetNodeRequest {}).await }).await
+    }
+
+    pub(super) async fn channels(&self) -> anyhow::Result<Vec<Channel>> {
+        let list = |node: Client| async move { node.list_channels(ListChannelsRequest {}).await };
+        Ok(self.ask("ListChannels", list).await?.channels)
+    }
+
+    /// Has the node look at the chain until it has seen the block at `height`.
+    pub(super) async fn sync(&self, height: u32) -> anyhow::Result<()> {
+        let until = Instant::now() + ANSWER_PATIENCE;
+        loop {
+            let look = |node: Client| async move { node.sync_chain(SyncChainRequest {}).await };
+            let seen = self.ask("SyncChain", look).await?.block_height;
+            if seen >= height {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("{} has seen block {seen}, not block {height}", self.name());
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_everything_and_no_password() {
+        let addr = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let spec = NodeSpec {
+            name: "alice".to_owned(),
+            data_dir: "/tmp/a \"net\"/alice".into(),
+            ports: NodePorts { grpc: addr(1), http: addr(2), lightning: addr(3) },
+        };
+        let config = spec.config(addr(4), Path::new("/tmp/cookie")).unwrap();
+        for line in [
+            r#"data_dir: "/tmp/a \"net\"/alice""#,
+            "  grpc_addr: 127.0.0.1:1",
+            "  http_addr: 127.0.0.1:2",
+            "    network: regtest",
+            "    bitcoind_url: http://127.0.0.1:4",
+            r#"    bitcoind_cookie_file: "/tmp/cookie""#,
+            r#"    listen: ["127.0.0.1:3"]"#,
+            "    alias: alice",
+        ] {
+            assert!(config.lines().any(|written| written == line), "{line} is not in\n{config}");
+        }
+    }
+
+    #[test]
+    fn last_words_come_from_the_log_if_there_are_no_others() {
+        let temp = tempfile::tempdir().unwrap();
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let spec = NodeSpec {
+            name: "alice".to_owned(),
+            data_dir: temp.path().to_owned(),
+            ports: NodePorts { grpc: addr, http: addr, lightning: addr },
+        };
+        assert!(spec.last_words().contains("wrote nothing"));
+        std::fs::write(temp.path().join("log.txt"), "logged\n").unwrap();
+        std::fs::write(spec.stderr_file(), "\n").unwrap();
+        assert!(spec.last_words().ends_with("log.txt:\n  logged"));
+        let lines: String = (0..30).map(|line| format!("line {line}\n")).collect();
+        std::fs::write(spec.stderr_file(), lines).unwrap();
+        let words = spec.last_words();
+        assert!(words.ends_with("line 29") && words.contains("line 18\n") && !words.contains("line 17\n"), "{words}");
+    }
+}
