@@ -13,6 +13,10 @@ fuzz_target!(|history: &[u8]| {
     let chain = DevChain::new(options).expect("a chain in memory needs nothing");
     for request in history.split(|byte| *byte == PART).take(20) {
         let answer = rpc::handle(&chain, request);
+        if answer.is_empty() {
+            // A notification is due no answer.
+            continue;
+        }
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("every answer is JSON");
         assert!(answer.is_object() || answer.is_array());
     }
