@@ -32,7 +32,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use imp_api::client::Client;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use dir::is_running;
@@ -70,6 +70,7 @@ pub struct Devnet {
     around: Arc<Surroundings>,
     tasks: TaskTracker,
     mine_interval: Option<Duration>,
+    stop: DropGuard,
     // Last, so that the directory is free only when all else is gone.
     dir: NetDir,
 }
@@ -161,7 +162,8 @@ impl Devnet {
             let around = Arc::clone(&around);
             tasks.spawn(Supervisor { spec, around, state, orders, changed }.run());
         }
-        Ok(Self { net, server, ready, around, tasks, mine_interval, dir })
+        let stop = around.stop.clone().drop_guard();
+        Ok(Self { net, server, ready, around, tasks, mine_interval, stop, dir })
     }
 
     /// Funds the nodes, opens the channels that are missing, proves by messages that all nodes reach each other, and then
@@ -177,7 +179,11 @@ impl Devnet {
         net.report.say("all nodes answer");
         let missing: Vec<Edge> = {
             let states = net.survey().await;
-            states.into_iter().filter(|(_, state)| *state == EdgeState::Missing).map(|(edge, _)| edge).collect()
+            states
+                .into_iter()
+                .filter(|(_, state)| *state == EdgeState::Missing)
+                .map(|(edge, _)| edge)
+                .collect()
         };
         net.fund(&missing).await?;
         net.connect(&net.edges, CONNECT_PATIENCE).await?;
@@ -249,20 +255,13 @@ impl Devnet {
     /// Stops the nodes, each within 15 seconds, and then the chain. What they have is kept for the next net in the same
     /// directory.
     pub async fn stop(self) {
-        let Self { net, server, ready, around, tasks, dir, .. } = self;
+        let Self { server, ready, tasks, stop, dir, .. } = self;
         ready.withdraw();
-        around.stop.cancel();
+        drop(stop);
         tasks.close();
         tasks.wait().await;
         server.shutdown().await;
         dir.remove_control();
-        drop(net);
-    }
-}
-
-impl Drop for Devnet {
-    fn drop(&mut self) {
-        self.around.stop.cancel();
     }
 }
 

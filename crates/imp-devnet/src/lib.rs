@@ -1,3 +1,4 @@
 //! A regtest chain and whole IMP nodes on it.
 
 pub mod chain;
+pub mod devnet;

@@ -3,7 +3,7 @@
 //! [`Net::connect`] brings about what is missing, whatever that is, and so serves the first start, later starts and the
 //! time after a crash alike.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -61,14 +61,17 @@ pub(super) enum EdgeState {
 impl Net {
     /// How the channels are, in the order of the edges.
     pub(super) async fn survey(&self) -> Vec<(Edge, EdgeState)> {
-        let lists = join_all(self.nodes.iter().map(|node| async move {
-            if node.is_up() { node.channels().await.ok() } else { None }
-        }));
+        let lists = join_all(
+            self.nodes
+                .iter()
+                .map(|node| async move { if node.is_up() { node.channels().await.ok() } else { None } }),
+        );
         let lists = lists.await;
         let state = |edge: &Edge| match (&lists[edge.opener], &lists[edge.acceptor]) {
-            (Some(ours), Some(theirs)) => {
-                edge_state((ours, &self.nodes[edge.acceptor].pubkey()), (theirs, &self.nodes[edge.opener].pubkey()))
-            }
+            (Some(ours), Some(theirs)) => edge_state(
+                (ours, &self.nodes[edge.acceptor].pubkey()),
+                (theirs, &self.nodes[edge.opener].pubkey()),
+            ),
             _ => EdgeState::Unknown,
         };
         self.edges.iter().map(|edge| (*edge, state(edge))).collect()
@@ -79,7 +82,9 @@ impl Net {
         let until = Instant::now() + patience;
         loop {
             let states = self.survey().await;
-            if states.iter().all(|(_, state)| *state == EdgeState::Usable) && self.nodes.iter().all(Node::is_up) {
+            if states.iter().all(|(_, state)| *state == EdgeState::Usable)
+                && self.nodes.iter().all(Node::is_up)
+            {
                 return Ok(());
             }
             if Instant::now() > until {
@@ -174,25 +179,27 @@ impl Net {
 
     /// Opens channels and mines until they are deep enough to be announced.
     async fn open(&self, missing: &[Edge]) -> anyhow::Result<()> {
-        let mut by_opener: BTreeMap<usize, Vec<Edge>> = BTreeMap::new();
-        for edge in missing {
-            by_opener.entry(edge.opener).or_default().push(*edge);
-        }
         self.report.say(format!("opening {}", self.names(missing)));
-        let opened = join_all(by_opener.into_values().map(|edges| async move {
-            // One after the other: two openings of one wallet could spend the same coin.
-            for edge in edges {
-                self.open_one(edge).await.with_context(|| format!("no channel {}", self.names(&[edge])))?;
-            }
-            anyhow::Ok(())
-        }));
-        let opened = opened.await;
-        // Also if some have failed, so that the others are not in the way of the next try.
-        self.mine(CONFIRMATIONS).await?;
-        opened.into_iter().collect()
+        let mut left = missing.to_vec();
+        let mut failed = None;
+        while !left.is_empty() {
+            // One channel of each opener at a time, with a block between: before that its wallet may take the same coin
+            // twice, for it sees transactions that wait by the second only.
+            let mut openers = HashSet::new();
+            let (now, later) = left.into_iter().partition(|edge| openers.insert(edge.opener));
+            left = later;
+            let now: Vec<Edge> = now;
+            let opened = join_all(now.iter().map(|edge| async move {
+                self.open_one(*edge).await.with_context(|| format!("no channel {}", self.names(&[*edge])))
+            }));
+            failed = opened.await.into_iter().find_map(Result::err).or(failed);
+            // Also if some have failed, so that the others are not in the way of the next try.
+            self.mine(if left.is_empty() { CONFIRMATIONS } else { 1 }).await?;
+        }
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Opens a channel and waits until the opener's wallet knows that its coins are spent.
+    /// Opens a channel and waits until its funding transaction can be mined.
     async fn open_one(&self, edge: Edge) -> anyhow::Result<()> {
         let (opener, acceptor) = (&self.nodes[edge.opener], &self.nodes[edge.acceptor]);
         let request = OpenChannelRequest {
@@ -210,12 +217,11 @@ impl Net {
             let channel = channels.iter().find(|channel| channel.user_channel_id == id);
             let channel = channel.with_context(|| format!("{} refused it", acceptor.name()))?;
             if !channel.funding.is_empty() && self.knows(&channel.funding)? {
-                break;
+                return Ok(());
             }
-            ensure!(Instant::now() < until, "its funding transaction is not on the chain");
+            ensure!(Instant::now() < until, "its funding transaction does not reach the chain");
             sleep(LOOK_INTERVAL).await;
         }
-        opener.sync(self.chain.height()).await
     }
 
     /// Whether the transaction of an outpoint waits to be mined, or was.
@@ -236,7 +242,8 @@ impl Net {
     /// Connects the ends of a channel. They do that by themselves too, but may have each other's old address.
     async fn introduce(&self, edge: Edge) {
         let (from, to) = (&self.nodes[edge.opener], &self.nodes[edge.acceptor]);
-        let request = ConnectPeerRequest { pubkey: to.pubkey(), address: to.spec.ports.lightning.to_string() };
+        let request =
+            ConnectPeerRequest { pubkey: to.pubkey(), address: to.spec.ports.lightning.to_string() };
         let connect = |node: Client| async move { node.connect_peer(request).await };
         if let Err(error) = from.ask("ConnectPeer", connect).await {
             tracing::debug!(error = format!("{error:#}"), "two nodes are not connected yet");
@@ -245,7 +252,9 @@ impl Net {
 
     /// Channels by the names of their ends.
     pub(super) fn names(&self, edges: &[Edge]) -> String {
-        let name = |edge: &Edge| format!("{} - {}", self.nodes[edge.opener].name(), self.nodes[edge.acceptor].name());
+        let name = |edge: &Edge| {
+            format!("{} - {}", self.nodes[edge.opener].name(), self.nodes[edge.acceptor].name())
+        };
         edges.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 
@@ -292,7 +301,8 @@ fn edge_state((ours, their_key): (&[Channel], &str), (theirs, our_key): (&[Chann
     let mut best = EdgeState::Missing;
     for our in &ours {
         // A channel without a funding transaction is not known at the other end by a name that could be compared.
-        let state = match theirs.iter().find(|their| their.funding == our.funding && !our.funding.is_empty()) {
+        let state = match theirs.iter().find(|their| their.funding == our.funding && !our.funding.is_empty())
+        {
             Some(their) if our.usable && their.usable => EdgeState::Usable,
             Some(their) if our.ready && their.ready => EdgeState::Apart,
             Some(_) => EdgeState::Pending,

@@ -53,15 +53,20 @@ impl NetDir {
         let path = std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?;
         let shown = path.display();
         // The nodes' configuration files name paths, and YAML is text.
-        path.to_str().with_context(|| format!("{shown} is not UTF-8: choose another directory with --dir"))?;
+        path.to_str()
+            .with_context(|| format!("{shown} is not UTF-8: choose another directory with --dir"))?;
         make_private(&path).with_context(|| format!("cannot make the directory {shown}"))?;
         let known = [LOCK, NET].iter().any(|name| path.join(name).is_file());
-        let mut entries = fs::read_dir(&path).with_context(|| format!("cannot read the directory {shown}"))?;
+        let mut entries =
+            fs::read_dir(&path).with_context(|| format!("cannot read the directory {shown}"))?;
         if !known && entries.next().is_some() {
-            bail!("{shown} holds files, and no net was ever kept there: name an empty or a new directory with --dir");
+            bail!(
+                "{shown} holds files, and no net was ever kept there: name an empty or a new directory with --dir"
+            );
         }
         let Some(lock) = lock(&path.join(LOCK))? else {
-            let pid = Control::read(&path).map_or_else(|_| String::new(), |control| format!(" (process {})", control.pid));
+            let pid = Control::read(&path)
+                .map_or_else(|_| String::new(), |control| format!(" (process {})", control.pid));
             bail!(
                 "a net runs in {shown} already{pid}: end it with `imp-devnet stop --dir {shown}`, or name another \
                  directory with --dir"
@@ -238,7 +243,8 @@ mod tests {
             fs::write(temp.path().join(name), "x").unwrap();
         }
         dir.clear(&kept).unwrap();
-        let mut left: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> =
+            fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["lock", "notes.txt"]);
         assert_eq!(dir.kept().unwrap(), Kept::default());

@@ -10,19 +10,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Net;
 use super::node::LOOK_INTERVAL;
-use super::supervise::Order;
 
-/// How long a message is tried to a node that has just started, which takes nothing for two seconds.
-const PATIENCE: Duration = Duration::from_secs(12);
-
-/// The same over nodes between, where something can be done about it.
-const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a first message is tried. A node that has just started takes nothing for two seconds, and one that was not
+/// told of a channel asks for it after some more.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long the last try may take.
 const LAST_TRY: Duration = Duration::from_secs(10);
-
-/// How long a node may take to be back that was made to connect anew.
-const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,30 +37,21 @@ impl Net {
     /// Sends messages until it is shown that the nodes reach each other, and gives each that has arrived to `seen`.
     pub(super) async fn prove(&self, seen: &mut (dyn FnMut(&Arrival) + Send)) -> anyhow::Result<()> {
         for (from, to) in &self.proofs {
-            let arrival = if self.are_neighbours(*from, *to) {
-                self.greet(*from, *to, PATIENCE).await
-            } else if let Ok(arrival) = self.greet(*from, *to, SHORT_PATIENCE).await {
-                Ok(arrival)
-            } else {
-                // Of the two updates that every channel has, now and then one is not passed on, for minutes. Connecting
-                // anew brings it at once.
-                self.report.say("a channel is not known to all nodes: those between are made to connect anew");
-                self.restart_between(*from, *to).await?;
-                self.greet(*from, *to, PATIENCE).await
-            };
-            seen(&arrival?);
+            seen(&self.greet(*from, *to).await?);
         }
         Ok(())
     }
 
-    async fn greet(&self, from: usize, to: usize, patience: Duration) -> anyhow::Result<Arrival> {
+    async fn greet(&self, from: usize, to: usize) -> anyhow::Result<Arrival> {
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
         let text = format!("Hello {}, this is {}.", to.name(), from.name());
         let fault = || format!("no message from {} to {}", from.name(), to.name());
-        let mut events = to.client().await?.subscribe(SubscribeRequest::default()).await.with_context(fault)?;
+        let mut events =
+            to.client().await?.subscribe(SubscribeRequest::default()).await.with_context(fault)?;
         let began = Instant::now();
-        let until = began + patience;
-        let request = SendMessageRequest { msg: text.clone(), pubkey: to.pubkey(), ..SendMessageRequest::default() };
+        let until = began + PATIENCE;
+        let request =
+            SendMessageRequest { msg: text.clone(), pubkey: to.pubkey(), ..SendMessageRequest::default() };
         let sending = async {
             let client = from.client().await?;
             loop {
@@ -90,32 +75,12 @@ impl Net {
             bail!("{} closed its stream of events", to.name())
         };
         let both = async { tokio::try_join!(sending, arriving) };
-        let done = timeout(patience + LAST_TRY, both).await.context("it does not arrive").and_then(|done| done);
+        let done =
+            timeout(PATIENCE + LAST_TRY, both).await.context("it does not arrive").and_then(|done| done);
         let (id, (event, took)): (String, (SubscribeResponse, Duration)) = done.with_context(fault)?;
         if event.id != id {
             bail!("a message from {} left as {id} and arrived as {}", from.name(), event.id);
         }
         Ok(Arrival { from: from.name().to_owned(), to: to.name().to_owned(), text: event.data, id, took })
-    }
-
-    /// Whether two nodes have a channel of their own.
-    fn are_neighbours(&self, a: usize, b: usize) -> bool {
-        self.edges.iter().any(|edge| (edge.opener, edge.acceptor) == (a, b) || (edge.opener, edge.acceptor) == (b, a))
-    }
-
-    /// Stops and starts all nodes but these two.
-    async fn restart_between(&self, from: usize, to: usize) -> anyhow::Result<()> {
-        let between = || self.nodes.iter().enumerate().filter(|(place, _)| *place != from && *place != to);
-        for (_, node) in between() {
-            let mut state = node.state.clone();
-            let pid = state.borrow_and_update().pid;
-            node.orders.send(Order::Restart).await.ok().context("the net is being stopped")?;
-            let again = state.wait_for(|state| state.up && state.pid != pid);
-            timeout(RESTART_PATIENCE, again)
-                .await
-                .with_context(|| format!("{} does not start again", node.name()))?
-                .context("the net is being stopped")?;
-        }
-        self.wait_usable(RESTART_PATIENCE).await
     }
 }

@@ -235,6 +235,9 @@ mod tests {
         let lines: String = (0..30).map(|line| format!("line {line}\n")).collect();
         std::fs::write(spec.stderr_file(), lines).unwrap();
         let words = spec.last_words();
-        assert!(words.ends_with("line 29") && words.contains("line 18\n") && !words.contains("line 17\n"), "{words}");
+        assert!(
+            words.ends_with("line 29") && words.contains("line 18\n") && !words.contains("line 17\n"),
+            "{words}"
+        );
     }
 }

@@ -64,7 +64,11 @@ impl Default for Options {
 pub fn built_program(name: &str) -> Option<PathBuf> {
     let own = env::current_exe().ok()?;
     let folder = own.parent()?;
-    [Some(folder), folder.parent()].into_iter().flatten().map(|at: &Path| at.join(name)).find(|it| it.is_file())
+    [Some(folder), folder.parent()]
+        .into_iter()
+        .flatten()
+        .map(|at: &Path| at.join(name))
+        .find(|it| it.is_file())
 }
 
 /// Where the nodes serve gRPC and HTTP, always on 127.0.0.1.
@@ -147,7 +151,9 @@ pub fn node_name(place: usize) -> String {
 
 /// Takes lines that tell people how the net gets on.
 #[derive(Clone, Default)]
-pub struct Report(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Report(Option<Arc<Listener>>);
+
+type Listener = dyn Fn(&str) + Send + Sync;
 
 impl Report {
     /// Tells `listener`, which must not wait.
@@ -193,7 +199,10 @@ mod tests {
             assert_eq!(topology.proofs(1), []);
             for nodes in 2..8 {
                 let proofs = topology.proofs(nodes);
-                assert!(proofs.iter().all(|(from, to)| from != to && *from.max(to) < nodes), "{topology:?} {nodes}");
+                assert!(
+                    proofs.iter().all(|(from, to)| from != to && *from.max(to) < nodes),
+                    "{topology:?} {nodes}"
+                );
                 assert_eq!(proofs[0].0, 0, "the first message comes from alice");
             }
         }

@@ -33,7 +33,10 @@ pub(super) fn choose(ports: Ports, kept: &[Option<u16>]) -> anyhow::Result<Vec<N
         .map(|(port, what)| format!("port {port} ({what}) is taken by another program"))
         .collect();
     if !taken.is_empty() {
-        bail!("{}. Choose other ports: --ports free for any, or --ports FIRST for FIRST and those after it", taken.join(", "));
+        bail!(
+            "{}. Choose other ports: --ports free for any, or --ports FIRST for FIRST and those after it",
+            taken.join(", ")
+        );
     }
     let mut chosen = Vec::with_capacity(kept.len());
     for (place, kept) in kept.iter().enumerate() {
@@ -64,7 +67,8 @@ fn wanted(ports: Ports, nodes: usize) -> anyhow::Result<Vec<[(u16, String); 2]>>
             (_, 1) => 9991,
             (_, further) => 10_001 + 2 * (further - 2),
         };
-        let http = u16::try_from(grpc + 1).context("there are no ports beyond 65535: name a lower --ports")?;
+        let http =
+            u16::try_from(grpc + 1).context("there are no ports beyond 65535: name a lower --ports")?;
         let name = node_name(place);
         wanted.push([(http - 1, format!("gRPC of {name}")), (http, format!("HTTP of {name}"))]);
     }
@@ -130,8 +134,11 @@ mod tests {
     #[test]
     fn free_ports_differ() {
         let chosen = choose(Ports::Free, &[None; 20]).unwrap();
-        let ports: HashSet<u16> =
-            chosen.iter().flat_map(|node| [node.grpc, node.http, node.lightning]).map(|addr| addr.port()).collect();
+        let ports: HashSet<u16> = chosen
+            .iter()
+            .flat_map(|node| [node.grpc, node.http, node.lightning])
+            .map(|addr| addr.port())
+            .collect();
         assert_eq!(ports.len(), 60);
     }
 

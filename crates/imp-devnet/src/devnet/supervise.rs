@@ -31,8 +31,6 @@ const PAUSES_MS: [u64; MOST_DEATHS] = [0, 100, 500, 1_000, 2_000];
 pub(super) enum Order {
     /// End the process as a crash would, and answer when it is gone.
     Kill(oneshot::Sender<()>),
-    /// Stop the node as it should be stopped, and start it again.
-    Restart,
     /// Start the node if it has ended and is not started again.
     Start,
 }
@@ -64,17 +62,8 @@ pub(super) struct Supervisor {
 enum End {
     /// The net stops.
     Stopped,
-    /// It was told to stop and is to be started again.
-    Restarted,
     /// It ended by itself, or was killed.
     Died { how: String, answered: bool },
-}
-
-/// Why a process is no longer attended to.
-enum Ended {
-    Stopped,
-    Restarted,
-    Died(io::Result<ExitStatus>),
 }
 
 impl Supervisor {
@@ -83,16 +72,14 @@ impl Supervisor {
         let mut deaths = Deaths::default();
         let mut first = true;
         loop {
-            let end = self.live(first).await;
+            let End::Died { how, answered } = self.live(first).await else { return };
             first = false;
-            let (how, answered) = match end {
-                End::Stopped => return,
-                End::Restarted => continue,
-                End::Died { how, answered } => (how, answered),
-            };
             let name = &self.spec.name;
             let given_up = match deaths.pause_after(answered) {
-                None => format!("{name} {how} before it answered, and is not started again; {}", self.spec.last_words()),
+                None => format!(
+                    "{name} {how} before it answered, and is not started again; {}",
+                    self.spec.last_words()
+                ),
                 Some(_) if !self.around.restart => format!("{name} {how}, and is not started again"),
                 Some(pause) => {
                     self.around.report.say(format!("{name} {how}: it is started again"));
@@ -118,27 +105,30 @@ impl Supervisor {
     async fn live(&mut self, first: bool) -> End {
         let mut child = match self.around.spawner.start(&self.spec, first).await {
             Ok(child) => child,
-            Err(error) => return End::Died { how: format!("could not be started ({error})"), answered: false },
+            Err(error) => {
+                return End::Died { how: format!("could not be started ({error})"), answered: false };
+            }
         };
         let started = Instant::now();
         self.state.send_modify(|state| (state.pid, state.given_up) = (child.id(), None));
         (self.changed)();
         let mut asked = None;
-        let ended = self.attend(&mut child, &mut asked).await;
+        let status = self.attend(&mut child, &mut asked).await;
         let answered = self.state.borrow().up || started.elapsed() >= LONG_LIFE;
         self.state.send_modify(|state| (state.pid, state.up) = (None, false));
         if let Some(asked) = asked {
             let _ = asked.send(());
         }
-        match ended {
-            Ended::Stopped => End::Stopped,
-            Ended::Restarted => End::Restarted,
-            Ended::Died(status) => End::Died { how: describe(status), answered },
-        }
+        status.map_or(End::Stopped, |status| End::Died { how: describe(status), answered })
     }
 
-    /// Waits until the process has ended. Who asked for its death, if anybody did, is left in `asked`.
-    async fn attend(&mut self, child: &mut Child, asked: &mut Option<oneshot::Sender<()>>) -> Ended {
+    /// Waits until the process has ended; nothing if that is because the net stops. Who asked for its death, if anybody
+    /// did, is left in `asked`.
+    async fn attend(
+        &mut self,
+        child: &mut Child,
+        asked: &mut Option<oneshot::Sender<()>>,
+    ) -> Option<io::Result<ExitStatus>> {
         let spec = self.spec.clone();
         let answers = spec.answers();
         tokio::pin!(answers);
@@ -147,20 +137,18 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = self.around.stop.cancelled() => {
-                    self.stop(child).await;
-                    return Ended::Stopped;
+                    if !process::stop(child, &self.around.stop_at_once).await {
+                        self.around.report.say(format!("{} had to be killed", self.spec.name));
+                    }
+                    return None;
                 }
-                status = child.wait() => return Ended::Died(status),
+                status = child.wait() => return Some(status),
                 Some(order) = self.orders.recv() => match order {
                     Order::Start => {}
-                    Order::Restart => {
-                        self.stop(child).await;
-                        return Ended::Restarted;
-                    }
                     Order::Kill(done) => {
                         *asked = Some(done);
                         if let Err(error) = child.start_kill() {
-                            return Ended::Died(Err(error));
+                            return Some(Err(error));
                         }
                     }
                 },
@@ -172,19 +160,13 @@ impl Supervisor {
         }
     }
 
-    async fn stop(&self, child: &mut Child) {
-        if !process::stop(child, &self.around.stop_at_once).await {
-            self.around.report.say(format!("{} had to be killed", self.spec.name));
-        }
-    }
-
     /// Waits for the order to start; false if the net stops instead.
     async fn wait_for_start(&mut self) -> bool {
         loop {
             tokio::select! {
                 () = self.around.stop.cancelled() => return false,
                 order = self.orders.recv() => match order {
-                    Some(Order::Start | Order::Restart) => return true,
+                    Some(Order::Start) => return true,
                     Some(Order::Kill(done)) => { let _ = done.send(()); }
                     None => return false,
                 },
@@ -252,13 +234,19 @@ mod tests {
             assert_eq!(deaths.pause_after(false), Some(Duration::from_millis(*pause_ms)));
         }
         assert_eq!(deaths.pause_after(false), None);
-        assert_eq!(deaths.pause_after(false), Some(Duration::from_millis(PAUSES_MS[1])), "somebody started it by hand");
+        assert_eq!(
+            deaths.pause_after(false),
+            Some(Duration::from_millis(PAUSES_MS[1])),
+            "somebody started it by hand"
+        );
         assert_eq!(deaths.pause_after(true), Some(Duration::ZERO), "an answer makes good for all before");
     }
 
     #[test]
     fn ends_are_told_in_words() {
-        for (raw, words) in [(0, "has stopped"), (1 << 8, "has ended with exit code 1"), (9, "was killed (signal 9)")] {
+        for (raw, words) in
+            [(0, "has stopped"), (1 << 8, "has ended with exit code 1"), (9, "was killed (signal 9)")]
+        {
             assert_eq!(describe(Ok(ExitStatus::from_raw(raw))), words);
         }
     }

@@ -1,0 +1,99 @@
+//! What people are told about a net: lines to copy into a terminal.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use imp_devnet::devnet::{NodeInfo, built_program};
+
+/// Any 16 bytes will do (RFC 6455, 4.1).
+const WEBSOCKET_KEY: &str = "aW1wLWRldm5ldC1oZWxsbw==";
+
+/// The nodes of a net, and what can be typed to use them.
+pub(crate) fn net(nodes: &[NodeInfo], dir: &Path) -> String {
+    let imp = built_program("imp").map_or_else(
+        || "cargo run -q -p imp-cli --bin imp --".to_owned(),
+        |imp| quoted(&shortest(&imp).display().to_string()),
+    );
+    let mut text = String::new();
+    for (place, node) in nodes.iter().enumerate() {
+        let next = &nodes[(place + 1) % nodes.len()];
+        // Writing to a String does not fail.
+        let _ = self::node(&mut text, node, next, &imp);
+    }
+    let dir = quoted(&shortest(dir).display().to_string());
+    let _ = writeln!(text, "\nmore: imp-devnet status|mine N|fund NODE|stop, each with --dir {dir}");
+    text
+}
+
+fn node(text: &mut String, node: &NodeInfo, next: &NodeInfo, imp: &str) -> std::fmt::Result {
+    let NodeInfo { name, pubkey, http, grpc, data_dir, .. } = node;
+    let (to, key) = (&next.name, &next.pubkey);
+    writeln!(text, "\n{name}  {pubkey}")?;
+    writeln!(text, "  REST, websocket http://{http}   gRPC {grpc}   files {}", shortest(data_dir).display())?;
+    writeln!(text, "  message to {to}:")?;
+    writeln!(
+        text,
+        "    curl -s http://{http}/v1/message/send -d '{{\"msg\":\"hello {to}\",\"pubkey\":\"{key}\"}}'"
+    )?;
+    writeln!(text, "    IMP_ADDR={grpc} {imp} message send {key} 'hello {to}'")?;
+    writeln!(
+        text,
+        "  what others send to {name}: HTTP stream, websocket, websocket without websocat, command line:"
+    )?;
+    writeln!(text, "    curl -sN http://{http}/v1/subscribe")?;
+    writeln!(text, "    websocat ws://{http}/v1/subscribe")?;
+    writeln!(
+        text,
+        "    curl -sN -o- -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+         -H 'Sec-WebSocket-Key: {WEBSOCKET_KEY}' http://{http}/v1/subscribe"
+    )?;
+    writeln!(text, "    IMP_ADDR={grpc} {imp} watch")
+}
+
+/// A path as seen from the working folder, if it is below.
+fn shortest(path: &Path) -> &Path {
+    std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn each_node_is_shown_with_lines_to_the_next() {
+        let node = |name: &str, port: u16| NodeInfo {
+            name: name.to_owned(),
+            pubkey: format!("key-of-{name}"),
+            http: SocketAddr::from(([127, 0, 0, 1], port + 1)),
+            grpc: SocketAddr::from(([127, 0, 0, 1], port)),
+            pid: Some(1),
+            data_dir: format!("/net/{name}").into(),
+        };
+        let text = net(&[node("alice", 10), node("bob", 20)], Path::new("/a net"));
+        for part in [
+            r#"curl -s http://127.0.0.1:11/v1/message/send -d '{"msg":"hello bob","pubkey":"key-of-bob"}'"#,
+            r#"curl -s http://127.0.0.1:21/v1/message/send -d '{"msg":"hello alice","pubkey":"key-of-alice"}'"#,
+            "curl -sN http://127.0.0.1:11/v1/subscribe",
+            "ws://127.0.0.1:21/v1/subscribe",
+            "IMP_ADDR=127.0.0.1:10",
+            "/net/alice",
+            "--dir '/a net'",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_part_them() {
+        assert_eq!(quoted("/usr/bin/imp"), "/usr/bin/imp");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}
