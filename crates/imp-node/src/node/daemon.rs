@@ -28,7 +28,7 @@ use crate::runtime::clock::SystemClock;
 use crate::runtime::shutdown::{Shutdown, StopCause};
 use crate::runtime::tasks::Tasks;
 use crate::seed::Seed;
-use crate::store::sqlite::SqliteOptions;
+use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
 
 /// How long calls under way may take once the node stops.
@@ -133,10 +133,9 @@ async fn open_store(dir: &Path) -> Result<SqliteStore, StoreError> {
     Ok(store)
 }
 
-/// Tests of crashes let a real daemon die at a commit.
-fn crash_of_tests() -> Option<crate::store::sqlite::Crash> {
-    let commits = std::env::var("IMP_TEST_ABORT_AFTER_COMMITS").ok()?.parse().ok()?;
-    Some(crate::store::sqlite::Crash::AbortAfterCommit(commits))
+/// Tests of crashes let a real daemon die at a commit, which they name in the environment.
+fn crash_of_tests() -> Option<Crash> {
+    Crash::parse(&std::env::var("IMP_TEST_ABORT_AFTER").ok()?)
 }
 
 async fn listen(

@@ -68,7 +68,8 @@ impl SqliteStore {
             path: options.file.display().to_string(),
             reason: error.to_string(),
         };
-        let (writer, writing) = Worker::spawn("store-write", connection, options.crash).map_err(failed)?;
+        let (writer, writing) =
+            Worker::spawn("store-write", connection, options.crash.clone()).map_err(failed)?;
         let (reader, reading) = Worker::spawn("store-read", reader, None).map_err(failed)?;
         let threads = Arc::new(Mutex::new(vec![writing, reading]));
         let workers = Workers { writer, reader, threads };
@@ -107,12 +108,12 @@ impl SqliteStore {
         self.lock().as_ref().map(|workers| workers.reader.clone()).ok_or(StoreError::Closed)
     }
 
-    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    async fn write<T, F>(&self, name: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let pending = self.writer()?.submit(work);
+        let pending = self.writer()?.submit(name, work);
         worker::answer(pending).await
     }
 
@@ -121,7 +122,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let pending = self.reader()?.submit(work);
+        let pending = self.reader()?.submit("read", work);
         worker::answer(pending).await
     }
 }

@@ -18,7 +18,7 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
     {
         // Submitted here and not in the future: the write must take its place in the order now.
-        let pending = self.writer().map(|writer| writer.submit(work));
+        let pending = self.writer().map(|writer| writer.submit("blob", work));
         Box::pin(async move { Ok(worker::answer(pending?).await?) })
     }
 
@@ -27,7 +27,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        Ok(self.writer()?.submit_blocking(work)?)
+        Ok(self.writer()?.submit_blocking("blob", work)?)
     }
 }
 

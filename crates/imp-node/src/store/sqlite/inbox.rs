@@ -94,6 +94,7 @@ impl InboxStore for SqliteStore {
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError> {
         let tail = self.tail();
         let pending = self.writer()?.submit_then(
+            "commit_inbox",
             move |connection| apply(connection, change),
             move |events: &Vec<JournalEvent>| journal::push(&tail, events),
         );
@@ -101,7 +102,7 @@ impl InboxStore for SqliteStore {
     }
 
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError> {
-        self.write(move |connection| {
+        self.write("forget_payments_before", move |connection| {
             Ok(connection
                 .prepare_cached("DELETE FROM inbox_payment WHERE received_ms < ?1")?
                 .execute([row::int(time.0)])?)

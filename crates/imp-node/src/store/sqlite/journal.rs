@@ -39,6 +39,7 @@ impl JournalStore for SqliteStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<i64>, StoreError> {
         let tail = self.tail();
         let pending = self.writer()?.submit_then(
+            "append",
             move |connection| events.into_iter().map(|event| insert(connection, event)).collect(),
             move |events: &Vec<JournalEvent>| push(&tail, events),
         );

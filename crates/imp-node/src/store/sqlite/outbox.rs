@@ -20,11 +20,11 @@ const CHANNEL_CLOSED_MS: &str = "outbox.channel_closed_ms";
 #[async_trait]
 impl OutboxStore for SqliteStore {
     async fn accept_message(&self, message: OutboxMessage) -> Result<(), StoreError> {
-        self.write(move |connection| insert_message(connection, &message)).await
+        self.write("accept_message", move |connection| insert_message(connection, &message)).await
     }
 
     async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write("begin_attempt", move |connection| {
             connection
                 .prepare_cached(
                     "UPDATE outbox_message SET state = 'sending', stream = coalesce(stream, ?2),
@@ -43,7 +43,7 @@ impl OutboxStore for SqliteStore {
     fn attempt_sent(&self, hash: PaymentHash) {
         if let Ok(writer) = self.writer() {
             // Nobody waits for this one: see the trait.
-            let _pending = writer.submit(move |connection| {
+            let _pending = writer.submit("attempt_sent", move |connection| {
                 connection
                     .prepare_cached(
                         "UPDATE outbox_attempt SET state = 'sent' WHERE payment_hash = ?1 AND state = 'ready'",
@@ -60,7 +60,7 @@ impl OutboxStore for SqliteStore {
         end: AttemptEnd,
         now: UnixMillis,
     ) -> Result<Option<MessageId>, StoreError> {
-        self.write(move |connection| {
+        self.write("end_attempt", move |connection| {
             let (state, reason, fee) = match end {
                 AttemptEnd::Settled { fee } => (AttemptState::Settled, None, fee),
                 AttemptEnd::Failed { reason } => (AttemptState::Failed, Some(reason), None),
@@ -104,7 +104,7 @@ impl OutboxStore for SqliteStore {
         error: String,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write("end_message", move |connection| {
             connection
                 .prepare_cached(
                     "UPDATE outbox_message SET state = ?2, error = ?3, ended_ms = ?4
@@ -171,7 +171,7 @@ impl OutboxStore for SqliteStore {
     }
 
     async fn next_stream(&self, now_secs: u32) -> Result<u32, StoreError> {
-        self.write(move |connection| {
+        self.write("next_stream", move |connection| {
             let last: Option<u32> = meta(connection, STREAM)?;
             let stream = last.map_or(now_secs, |last| now_secs.max(last.saturating_add(1)));
             set_meta(connection, STREAM, i64::from(stream))?;
@@ -181,7 +181,10 @@ impl OutboxStore for SqliteStore {
     }
 
     async fn note_channel_closed(&self, now: UnixMillis) -> Result<(), StoreError> {
-        self.write(move |connection| set_meta(connection, CHANNEL_CLOSED_MS, row::int(now.0))).await
+        self.write("note_channel_closed", move |connection| {
+            set_meta(connection, CHANNEL_CLOSED_MS, row::int(now.0))
+        })
+        .await
     }
 
     async fn last_channel_closed(&self) -> Result<Option<UnixMillis>, StoreError> {

@@ -19,16 +19,37 @@ const MAX_GROUP: usize = 256;
 /// Tells the submitter what became of its work, once the group's commit is known.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// A piece of work. It gets the connection, or why there is no transaction; it says whether its writes are to be kept.
-type Work = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Reply) + Send>;
+/// What a piece of work does: it gets the connection, or why there is no transaction, and says whether its writes are to
+/// be kept.
+type Run = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Reply) + Send>;
 
-/// Where a store dies, for tests of crashes. The commit with this number, from 1, is made and nobody learns of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A piece of work.
+struct Work {
+    name: &'static str,
+    run: Run,
+}
+
+/// Where a store dies, for tests of crashes. The last commit is made and nobody learns of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The store closes, as if its process were gone; what is around it sees [`StoreError::Closed`].
+    /// With this commit, from 1, the store closes, as if its process were gone; what is around it sees
+    /// [`StoreError::Closed`].
     StopAfterCommit(u64),
-    /// The process aborts.
-    AbortAfterCommit(u64),
+    /// With the commit that holds the work of this name for the `nth` time, from 1, the process aborts.
+    AbortAfter {
+        /// The work: the method of a store trait.
+        work: String,
+        /// Which time.
+        nth: usize,
+    },
+}
+
+impl Crash {
+    /// Reads `work:nth`, as in `begin_attempt:1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (work, nth) = text.split_once(':')?;
+        Some(Self::AbortAfter { work: work.to_owned(), nth: nth.parse().ok()? })
+    }
 }
 
 /// A handle on the thread. The thread ends when the last handle is gone and the queue is empty.
@@ -56,30 +77,31 @@ impl Worker {
         crash: Option<Crash>,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, work) = mpsc::channel();
-        let thread =
-            thread::Builder::new().name(name.to_owned()).spawn(move || run(&connection, &work, crash))?;
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&connection, &work, crash.as_ref()))?;
         Ok((Self { queue }, thread))
     }
 
-    /// Queues work; it has its place in the order of writes when this returns.
-    pub(super) fn submit<T, F>(&self, work: F) -> Pending<T>
+    /// Queues work; it has its place in the order of writes when this returns. `name` is the method that asks for it.
+    pub(super) fn submit<T, F>(&self, name: &'static str, work: F) -> Pending<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit_then(work, |_| ())
+        self.submit_then(name, work, |_| ())
     }
 
     /// Like [`Self::submit`], and calls `then` on this thread after the commit and before the next transaction: what it
     /// does happens in the order of commits.
-    pub(super) fn submit_then<T, F, G>(&self, work: F, then: G) -> Pending<T>
+    pub(super) fn submit_then<T, F, G>(&self, name: &'static str, work: F, then: G) -> Pending<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         G: FnOnce(&T) + Send + 'static,
     {
         let (answer, pending) = oneshot::channel();
-        self.enqueue(work, move |result| {
+        self.enqueue(name, work, move |result| {
             if let Ok(value) = &result {
                 then(value);
             }
@@ -90,29 +112,31 @@ impl Worker {
     }
 
     /// Queues work and waits for its commit. May be called on a thread of an async runtime, which it blocks.
-    pub(super) fn submit_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) fn submit_blocking<T, F>(&self, name: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, pending) = mpsc::sync_channel(1);
-        self.enqueue(work, move |result| {
+        self.enqueue(name, work, move |result| {
             let _ = answer.send(result);
         });
         pending.recv().map_err(|_| StoreError::Closed)?
     }
 
-    fn enqueue<T, F, R>(&self, work: F, answer: R)
+    fn enqueue<T, F, R>(&self, name: &'static str, work: F, answer: R)
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         R: FnOnce(Result<T, StoreError>) + Send + 'static,
     {
-        let work: Work = Box::new(move |connection| {
+        let run = Box::new(move |connection: Result<&Connection, StoreError>| {
             let result = connection.and_then(work);
             let keep = result.is_ok();
-            (keep, Box::new(move |committed| answer(committed.and(result))))
+            let reply: Reply = Box::new(move |committed| answer(committed.and(result)));
+            (keep, reply)
         });
+        let work = Work { name, run };
         // A closed queue drops the work and with it the answer's sender: the submitter sees `Closed`.
         let _ = self.queue.send(work);
     }
@@ -123,55 +147,75 @@ pub(super) async fn answer<T>(pending: Pending<T>) -> Result<T, StoreError> {
     pending.await.map_err(|_| StoreError::Closed)?
 }
 
-fn run(connection: &Connection, queue: &Receiver<Work>, crash: Option<Crash>) {
-    let mut replies = Vec::new();
-    let mut commits = 0;
+fn run(connection: &Connection, queue: &Receiver<Work>, crash: Option<&Crash>) {
+    let mut group = Group::default();
+    let (mut commits, mut seen) = (0, 0);
     while let Ok(first) = queue.recv() {
-        let committed = group(connection, first, queue, &mut replies);
+        let committed = group.run(connection, first, queue);
         commits += 1;
         match crash {
-            Some(Crash::StopAfterCommit(last)) if commits >= last => return,
-            Some(Crash::AbortAfterCommit(last)) if commits >= last => std::process::abort(),
+            Some(Crash::StopAfterCommit(last)) if commits >= *last => return,
+            Some(Crash::AbortAfter { work, nth }) => {
+                seen += group.names.iter().filter(|name| *name == work).count();
+                if seen >= *nth {
+                    std::process::abort();
+                }
+            }
             _ => {}
         }
-        for reply in replies.drain(..) {
+        group.names.clear();
+        for reply in group.replies.drain(..) {
             reply(committed.clone());
         }
     }
 }
 
-/// One transaction: `first` and what else waits.
-fn group(
-    connection: &Connection,
-    first: Work,
-    queue: &Receiver<Work>,
-    replies: &mut Vec<Reply>,
-) -> Result<(), StoreError> {
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-        let error = StoreError::from(error);
-        replies.push(first(Err(error.clone())).1);
-        return Err(error);
-    }
-    let mut ended = piece(connection, first, replies);
-    while ended.is_ok() && replies.len() < MAX_GROUP {
-        let Ok(work) = queue.try_recv() else { break };
-        ended = piece(connection, work, replies);
-    }
-    ended = ended.and_then(|()| Ok(connection.execute_batch("COMMIT")?));
-    if ended.is_err() && !connection.is_autocommit() {
-        // What cannot be committed must not stay open in front of the next group.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    ended
+/// The pieces of one transaction.
+#[derive(Default)]
+struct Group {
+    names: Vec<&'static str>,
+    replies: Vec<Reply>,
 }
 
-/// One piece of work in its savepoint.
-fn piece(connection: &Connection, work: Work, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
-    let begun = connection.execute_batch("SAVEPOINT piece").map_err(StoreError::from);
-    let (keep, reply) = work(begun.clone().map(|()| connection));
-    replies.push(reply);
-    begun?;
-    Ok(connection.execute_batch(if keep { "RELEASE piece" } else { "ROLLBACK TO piece; RELEASE piece" })?)
+impl Group {
+    /// Runs `first` and what else waits, and commits.
+    fn run(
+        &mut self,
+        connection: &Connection,
+        first: Work,
+        queue: &Receiver<Work>,
+    ) -> Result<(), StoreError> {
+        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+            let error = StoreError::from(error);
+            self.replies.push((first.run)(Err(error.clone())).1);
+            return Err(error);
+        }
+        let mut ended = self.piece(connection, first);
+        while ended.is_ok() && self.replies.len() < MAX_GROUP {
+            let Ok(work) = queue.try_recv() else { break };
+            ended = self.piece(connection, work);
+        }
+        ended = ended.and_then(|()| Ok(connection.execute_batch("COMMIT")?));
+        if ended.is_err() && !connection.is_autocommit() {
+            // What cannot be committed must not stay open in front of the next group.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        ended
+    }
+
+    /// One piece of work in its savepoint.
+    fn piece(&mut self, connection: &Connection, work: Work) -> Result<(), StoreError> {
+        let begun = connection.execute_batch("SAVEPOINT piece").map_err(StoreError::from);
+        let (keep, reply) = (work.run)(begun.clone().map(|()| connection));
+        self.names.push(work.name);
+        self.replies.push(reply);
+        begun?;
+        Ok(connection.execute_batch(if keep {
+            "RELEASE piece"
+        } else {
+            "ROLLBACK TO piece; RELEASE piece"
+        })?)
+    }
 }
 
 #[cfg(test)]
@@ -194,12 +238,16 @@ mod tests {
     #[tokio::test]
     async fn a_failed_piece_takes_nothing_of_its_group_with_it() {
         let (worker, _thread) = Worker::spawn("store", table(), None).unwrap();
-        let (first, second, third) =
-            (worker.submit(insert(1)), worker.submit(insert(1)), worker.submit(insert(2)));
+        let (first, second, third) = (
+            worker.submit("insert", insert(1)),
+            worker.submit("insert", insert(1)),
+            worker.submit("insert", insert(2)),
+        );
         answer(first).await.unwrap();
         assert!(matches!(answer(second).await, Err(StoreError::Database(_))));
         answer(third).await.unwrap();
-        let rows = worker.submit(|c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get::<_, i64>(0))?));
+        let rows = worker
+            .submit("count", |c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get::<_, i64>(0))?));
         assert_eq!(answer(rows).await.unwrap(), 2);
     }
 
@@ -210,7 +258,7 @@ mod tests {
         let pending: Vec<_> = (0..500)
             .map(|n| {
                 let tell = tell.clone();
-                worker.submit_then(insert(n), move |()| tell.send(n).unwrap())
+                worker.submit_then("insert", insert(n), move |()| tell.send(n).unwrap())
             })
             .collect();
         for pending in pending {
@@ -223,7 +271,7 @@ mod tests {
     #[test]
     fn the_thread_works_off_its_queue_before_it_ends() {
         let (worker, thread) = Worker::spawn("store", table(), None).unwrap();
-        let mut pending = worker.submit(insert(7));
+        let mut pending = worker.submit("insert", insert(7));
         drop(worker);
         thread.join().unwrap();
         assert!(matches!(pending.try_recv(), Ok(Ok(()))));
