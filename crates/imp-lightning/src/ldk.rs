@@ -64,6 +64,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a look at the chain may take.
 const SYNC_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often the wait for the library's first look at the chain looks whether it is over.
+const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// An embedded Lightning node.
 ///
 /// Stop it with [`LightningNode::shutdown`]. Dropping it stops it, too, in the background.
@@ -85,13 +88,17 @@ struct Shared {
     network: Network,
     alias: String,
     listen: Vec<SocketAddr>,
-    started_at_secs: u64,
+    /// The library stores when it last saw the chain; at the start that is what an earlier run saw.
+    seen_before: SeenAt,
     node: RwLock<Option<Arc<Node>>>,
     phase: watch::Sender<Phase>,
     in_flight: InFlight,
     events: EventGate,
     peers: AddressBook,
 }
+
+/// When the chain was looked at, in Unix seconds.
+type SeenAt = Option<u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -150,6 +157,12 @@ impl fmt::Debug for LdkNode {
 impl Shared {
     fn node(&self) -> Result<Arc<Node>, Stopped> {
         self.node.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Stopped)
+    }
+
+    /// This run has seen the chain.
+    fn is_synced(&self, node: &Node) -> bool {
+        let seen = node.status().latest_lightning_wallet_sync_timestamp;
+        seen.is_some() && seen != self.seen_before
     }
 
     fn payment(&self, node: &Node, hash: &PaymentHash) -> Option<PaymentState> {
@@ -313,7 +326,13 @@ impl LightningNode for LdkNode {
     }
 
     async fn sync_chain(&self) -> Result<u32, LightningError> {
-        let sync = self.run(|_, node| node.sync_wallets().map(|()| node.status().current_best_block.height));
+        let sync = async {
+            // The library's first look must be its own: one that is asked for before would break its later ones.
+            while !self.run(Shared::is_synced).await? {
+                tokio::time::sleep(SYNC_LOOK_INTERVAL).await;
+            }
+            self.run(|_, node| node.sync_wallets().map(|()| node.status().current_best_block.height)).await
+        };
         match tokio::time::timeout(SYNC_PATIENCE, sync).await {
             Ok(Ok(Ok(height))) => Ok(height),
             Ok(Ok(Err(fault))) => {

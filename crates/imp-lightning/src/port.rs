@@ -385,7 +385,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
     /// Connects to a node and keeps it in mind for reconnecting.
     async fn connect(&self, peer: &NodeId, address: &str) -> Result<(), LightningError>;
 
-    /// Opens a channel; returns this end's name for it once the opening was sent off.
+    /// Opens a channel; returns this end's name for it once the opening was sent off. The next one is opened when this
+    /// one's funding shows in [`Self::channels`] and the chain was looked at: before, both may spend the same coin.
     async fn open_channel(&self, channel: OpenChannel) -> Result<u128, LightningError>;
 
     /// Looks at the chain now; returns the best height.

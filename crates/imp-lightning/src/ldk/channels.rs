@@ -15,12 +15,10 @@ impl Shared {
     pub(super) fn status(&self, node: &Node) -> NodeStatus {
         let status = node.status();
         let channels = node.list_channels();
-        // The library stores the time of the last look at the chain; only one of this run counts.
-        let synced_at_secs = status.latest_lightning_wallet_sync_timestamp.unwrap_or_default();
         let usable = channels.iter().filter(|channel| channel.is_usable);
         NodeStatus {
             alias: self.alias.clone(),
-            synced: synced_at_secs >= self.started_at_secs,
+            synced: self.is_synced(node),
             block_height: status.current_best_block.height,
             onchain_sat: node.list_balances().spendable_onchain_balance_sats,
             in_channels: channels.iter().map(own_balance).sum(),

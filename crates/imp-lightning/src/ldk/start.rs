@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use imp_core::id::{NodeId, PaymentHash};
 use ldk_node::config::{AnchorChannelsConfig, Config};
@@ -25,7 +25,7 @@ use crate::ldk::names::public_key;
 use crate::ldk::peers::AddressBook;
 use crate::ldk::preflight;
 use crate::ldk::store::LdkStore;
-use crate::ldk::{Engine, LdkNode, Phase, Shared};
+use crate::ldk::{Engine, LdkNode, Phase, SeenAt, Shared};
 
 /// How long building and starting may take once the chain source answers. Reading the state of a busy node takes
 /// seconds; waiting longer than this hides a fault.
@@ -64,17 +64,17 @@ impl LdkNode {
             .map_err(|fault| StartError::Failed(format!("no threads for it: {fault}")))?;
         let handle = runtime.handle().clone();
         let store = Arc::new(LdkStore::new(Arc::clone(&blobs)));
-        let started_at_secs =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let task = {
             let (handle, store) = (handle.clone(), Arc::clone(&store));
             runtime.spawn_blocking(move || {
                 let peers = AddressBook::open(blobs).map_err(|BlobError(_)| StartError::Store)?;
-                Ok((setup.start(handle, store)?, peers))
+                let (node, seen_before) = setup.start(handle, store)?;
+                Ok((node, seen_before, peers))
             })
         };
         let mut starting = Starting { task, engine: Some(Engine { runtime, store }) };
-        let (node, peers) = match tokio::time::timeout(START_PATIENCE, &mut starting.task).await {
+        let (node, seen_before, peers) = match tokio::time::timeout(START_PATIENCE, &mut starting.task).await
+        {
             Ok(Ok(started)) => started?,
             Ok(Err(_)) => return Err(StartError::Failed("the Lightning library failed".to_owned())),
             Err(_) => return Err(StartError::TimedOut(START_PATIENCE)),
@@ -86,7 +86,7 @@ impl LdkNode {
             network: config.network,
             alias: config.alias.unwrap_or_default(),
             listen: config.listen,
-            started_at_secs,
+            seen_before,
             in_flight: InFlight::new(pending_payments(&node).into_iter()),
             node: RwLock::new(Some(Arc::new(node))),
             phase: watch::Sender::new(Phase::Running),
@@ -101,7 +101,7 @@ impl LdkNode {
 
 /// A start under way. If it is given up, what was started must not run on beside the next try.
 struct Starting {
-    task: JoinHandle<Result<(Node, AddressBook), StartError>>,
+    task: JoinHandle<Result<(Node, SeenAt, AddressBook), StartError>>,
     engine: Option<Engine>,
 }
 
@@ -171,8 +171,9 @@ impl Setup {
         Ok(Self { config: library, alias, chain: config.chain.clone(), seed: config.seed.clone() })
     }
 
-    /// Builds and starts the node. Blocks on the store and on the chain source.
-    fn start(self, handle: Handle, store: Arc<LdkStore>) -> Result<Node, StartError> {
+    /// Builds and starts the node; gives the last look at the chain of an earlier run, too. Blocks on the store and on
+    /// the chain source.
+    fn start(self, handle: Handle, store: Arc<LdkStore>) -> Result<(Node, SeenAt), StartError> {
         let url = self.chain.url();
         let mut builder = Builder::from_config(self.config);
         builder.set_runtime(handle).set_custom_logger(Arc::new(LdkLog)).set_entropy_seed_bytes(self.seed.0);
@@ -192,6 +193,7 @@ impl Setup {
             BuildError::ReadFailed | BuildError::WriteFailed => StartError::Store,
             other => StartError::Failed(other.to_string()),
         })?;
+        let seen_before = node.status().latest_lightning_wallet_sync_timestamp;
         node.start().map_err(|fault| match fault {
             NodeError::FeerateEstimationUpdateFailed | NodeError::FeerateEstimationUpdateTimeout => {
                 StartError::ChainAway { url, cause: "it estimates no fee rates".to_owned() }
@@ -199,7 +201,7 @@ impl Setup {
             NodeError::ConnectionFailed => StartError::ChainAway { url, cause: "no connection".to_owned() },
             other => StartError::Failed(other.to_string()),
         })?;
-        Ok(node)
+        Ok((node, seen_before))
     }
 }
 
