@@ -18,7 +18,7 @@ use std::time::Duration;
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
 use imp_core::order::MAX_HELD_BYTES_IN_ALL;
-use imp_core::parts::{self, TAKEN_KNOWN_FOR};
+use imp_core::parts::{self, MAX_UNFINISHED_BYTES, MAX_UNFINISHED_BYTES_PER_SENDER, TAKEN_KNOWN_FOR};
 use imp_core::record::{RecordTable, RecordType, Service};
 use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope};
@@ -57,6 +57,9 @@ pub struct Inbox {
     lines: HashMap<(NodeId, Service), Line>,
     /// Lines that hold messages back.
     holding: HashSet<(NodeId, Service)>,
+    /// What the unfinished messages of each line take, in bytes.
+    unfinished: HashMap<(NodeId, Service), usize>,
+    unfinished_in_all: usize,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -84,8 +87,17 @@ impl Inbox {
         id: NodeId,
         genesis_hash: [u8; 32],
     ) -> Result<Self, StoreError> {
-        let mut inbox =
-            Self { store, clock, records, id, genesis_hash, lines: HashMap::new(), holding: HashSet::new() };
+        let mut inbox = Self {
+            store,
+            clock,
+            records,
+            id,
+            genesis_hash,
+            lines: HashMap::new(),
+            holding: HashSet::new(),
+            unfinished: HashMap::new(),
+            unfinished_in_all: 0,
+        };
         for (sender, service) in inbox.store.waiting_senders().await? {
             let mut line = inbox.line(sender, service).await?;
             let change = line.resume(&*inbox.store, inbox.clock.now()).await?;
@@ -146,7 +158,10 @@ impl Inbox {
         };
         change.count.push("inbox_parts");
         self.commit(line, change).await?;
-        self.keep_within_bounds(now).await
+        if self.is_beyond_bounds(&(sender, service)) {
+            self.keep_within_bounds(now).await?;
+        }
+        Ok(())
     }
 
     /// When [`Self::expire`] has something to do; nothing while no message is held back.
@@ -225,8 +240,19 @@ impl Inbox {
         } else {
             self.holding.remove(&key);
         }
+        let bytes = line.unfinished().map(|message| message.bytes).sum();
+        let before =
+            if bytes == 0 { self.unfinished.remove(&key) } else { self.unfinished.insert(key, bytes) };
+        self.unfinished_in_all = self.unfinished_in_all + bytes - before.unwrap_or(0);
         self.lines.insert(key, line);
         Ok(())
+    }
+
+    /// Whether it is worth looking for what must go, after a change of one line.
+    fn is_beyond_bounds(&self, key: &(NodeId, Service)) -> bool {
+        self.unfinished.get(key).is_some_and(|bytes| *bytes > MAX_UNFINISHED_BYTES_PER_SENDER)
+            || self.unfinished_in_all > MAX_UNFINISHED_BYTES
+            || self.too_much_held().is_some()
     }
 
     /// Bounds what is held back and what is unfinished, over all senders.

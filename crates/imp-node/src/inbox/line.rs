@@ -14,6 +14,9 @@ use crate::store::inbox::{InboxChange, InboxChunk, InboxMessage, KeptMessage, Ke
 use crate::store::journal::NewEvent;
 use crate::store::{InboxStore, StoreError};
 
+/// What a part takes in memory and on disk beside its text, about.
+const PART_COST_BYTES: usize = 512;
+
 /// A verified part, or a whole message.
 pub(super) struct Part {
     pub(super) header: Header,
@@ -98,11 +101,12 @@ impl Line {
         self.order.deadline()
     }
 
+    /// The unfinished messages. What a part costs beside its text counts too, or empty parts would cost nothing.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
         self.unfinished.values().map(|(message, parts)| Unfinished {
             sender: self.sender,
             id: message.id,
-            bytes: parts.bytes(),
+            bytes: parts.bytes() + usize::from(parts.present()) * PART_COST_BYTES,
             since: message.begun,
         })
     }

@@ -279,3 +279,6 @@ impl Drop for Barrier {
         self.turns.grant(state);
     }
 }
+
+#[cfg(test)]
+mod tests;

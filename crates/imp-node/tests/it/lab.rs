@@ -54,7 +54,7 @@ impl TestNode {
     async fn start_in(network: &FakeNetwork, name: &str, dir: Arc<TempDir>, crash: Option<Crash>) -> Self {
         let lightning = network.restart(name);
         let id = lightning.id();
-        let store = open(dir.path(), crash);
+        let store = open(dir.path(), crash.clone());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let ports = Ports {

@@ -6,6 +6,7 @@
 mod config;
 mod crash;
 mod impd;
+mod inbox;
 mod lab;
 mod layering;
 mod messages;

@@ -1,0 +1,187 @@
+use futures_util::FutureExt;
+use proptest::prelude::*;
+use secp256k1::{SECP256K1, SecretKey};
+
+use super::*;
+
+fn node(n: u8) -> NodeId {
+    SecretKey::from_slice(&[n; 32]).unwrap().public_key(SECP256K1).into()
+}
+
+fn turns(limit: usize) -> Turns {
+    let turns = Turns::new(7);
+    turns.set_limit(node(1), limit);
+    turns
+}
+
+/// The slot of a ticket whose turn it is.
+fn granted(ticket: &mut Ticket) -> Option<Slot> {
+    (&mut ticket.0).now_or_never().map(|slot| slot.unwrap())
+}
+
+fn message(turns: &Turns, to: u8) -> Ticket {
+    turns.enter(node(to), Some(Service::Message))
+}
+
+#[test]
+fn numbers_follow_the_order_of_the_queue() {
+    let turns = turns(2);
+    let mut tickets: Vec<_> = (0..4).map(|_| message(&turns, 1)).collect();
+    let mut seqs = Vec::new();
+    let mut slots = Vec::new();
+    for ticket in &mut tickets {
+        if let Some(mut slot) = granted(ticket) {
+            seqs.push(slot.take_number().unwrap().seq);
+            slots.push(slot);
+        }
+    }
+    assert_eq!(seqs, [0, 1], "two slots, two numbers");
+    drop(slots);
+    let third = granted(&mut tickets[2]).unwrap().take_number().unwrap();
+    assert_eq!(third, Number { stream: 7, seq: 2 });
+}
+
+#[test]
+fn parts_of_messages_that_were_begun_go_before_new_messages() {
+    let turns = turns(1);
+    let mut first = message(&turns, 1);
+    let slot = granted(&mut first).unwrap();
+    let mut new = message(&turns, 1);
+    let mut part = turns.again(node(1));
+    drop(slot);
+    assert!(granted(&mut new).is_none());
+    assert!(granted(&mut part).is_some());
+}
+
+#[test]
+fn recipients_take_turns() {
+    let turns = turns(2);
+    turns.set_limit(node(2), 2);
+    let mut first: Vec<_> = (0..5).map(|_| message(&turns, 1)).collect();
+    let slots: Vec<_> = first.iter_mut().filter_map(granted).collect();
+    assert_eq!(slots.len(), 2);
+    let mut other = message(&turns, 2);
+    drop(slots);
+    assert!(granted(&mut other).is_some(), "one slot of two went to the other recipient");
+}
+
+#[test]
+fn whoever_leaves_the_queue_costs_nobody_a_turn() {
+    let turns = turns(1);
+    let mut first = message(&turns, 1);
+    let slot = granted(&mut first).unwrap();
+    let gone = message(&turns, 1);
+    let mut next = message(&turns, 1);
+    drop(gone);
+    drop(slot);
+    let number = granted(&mut next).unwrap().take_number().unwrap();
+    assert_eq!(number.seq, 1, "the first number was granted and never taken, the second is this one's");
+}
+
+#[test]
+fn a_number_that_nobody_took_is_no_gap() {
+    let turns = turns(1);
+    drop(message(&turns, 1));
+    let mut next = message(&turns, 1);
+    let number = granted(&mut next).unwrap().take_number().unwrap();
+    assert_eq!(turns.floor_back(node(1), Service::Message, number), 0);
+}
+
+#[test]
+fn at_most_256_numbers_are_out_above_the_floor() {
+    let turns = turns(1000);
+    let mut tickets: Vec<_> = (0..300).map(|_| message(&turns, 1)).collect();
+    let mut slots: Vec<_> = tickets.iter_mut().filter_map(granted).collect();
+    assert_eq!(slots.len(), 256);
+    let numbers: Vec<_> = slots.iter_mut().filter_map(Slot::take_number).collect();
+    let mut unordered = turns.enter(node(1), None);
+    assert!(granted(&mut unordered).is_some(), "what has no number does not wait for one");
+    turns.resolve(node(1), Service::Message, numbers[1]);
+    assert!(tickets.iter_mut().skip(256).find_map(granted).is_none(), "the floor has not moved");
+    turns.resolve(node(1), Service::Message, numbers[0]);
+    assert_eq!(tickets.iter_mut().skip(256).filter_map(granted).count(), 2);
+}
+
+#[test]
+fn the_numbers_of_a_run_wait_for_the_messages_of_earlier_ones() {
+    let turns = turns(10);
+    let earlier = Number { stream: 3, seq: 40 };
+    let barrier = turns.take_up(node(1), Service::Message, earlier);
+    let later = turns.take_up(node(1), Service::Message, Number { stream: 3, seq: 42 });
+    assert_eq!(turns.floor_back(node(1), Service::Message, Number { stream: 3, seq: 42 }), 2);
+    let mut waiting = message(&turns, 1);
+    assert!(granted(&mut waiting).is_none());
+    turns.resolve(node(1), Service::Message, earlier);
+    assert_eq!(turns.floor_back(node(1), Service::Message, Number { stream: 3, seq: 42 }), 0);
+    drop(barrier);
+    assert!(granted(&mut waiting).is_none());
+    drop(later);
+    assert_eq!(granted(&mut waiting).unwrap().take_number(), Some(Number { stream: 7, seq: 0 }));
+}
+
+/// What happens in a history of queues.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Enter(u8, bool),
+    Again(u8),
+    Leave(usize),
+    Release(usize),
+    Limit(u8, usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (1..4_u8, any::<bool>()).prop_map(|(to, ordered)| Op::Enter(to, ordered)),
+        1 => (1..4_u8).prop_map(Op::Again),
+        1 => any::<usize>().prop_map(Op::Leave),
+        4 => any::<usize>().prop_map(Op::Release),
+        1 => (1..4_u8, 0..6_usize).prop_map(|(to, limit)| Op::Limit(to, limit)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn slots_are_bounded_and_nobody_waits_while_one_is_free(ops in prop::collection::vec(op(), 1..200)) {
+        let turns = Turns::new(7);
+        let mut limits = [0, 3, 3, 3];
+        for to in 1..4 {
+            turns.set_limit(node(to), 3);
+        }
+        let mut tickets: Vec<(u8, Ticket)> = Vec::new();
+        let mut slots: Vec<(u8, Slot)> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Enter(to, ordered) => {
+                    tickets.push((to, turns.enter(node(to), ordered.then_some(Service::Message))));
+                }
+                Op::Again(to) => tickets.push((to, turns.again(node(to)))),
+                Op::Leave(at) if !tickets.is_empty() => drop(tickets.remove(at % tickets.len())),
+                Op::Release(at) if !slots.is_empty() => {
+                    let (to, mut slot) = slots.remove(at % slots.len());
+                    if let Some(number) = slot.take_number() {
+                        turns.resolve(node(to), Service::Message, number);
+                    }
+                }
+                Op::Limit(to, limit) => {
+                    limits[usize::from(to)] = limit;
+                    turns.set_limit(node(to), limit);
+                }
+                Op::Leave(_) | Op::Release(_) => {}
+            }
+            let mut waiting = Vec::new();
+            for (to, mut ticket) in tickets.drain(..) {
+                match granted(&mut ticket) {
+                    Some(slot) => slots.push((to, slot)),
+                    None => waiting.push((to, ticket)),
+                }
+            }
+            tickets = waiting;
+            let total = *limits.iter().max().unwrap();
+            for (to, _) in &tickets {
+                let taken = slots.iter().filter(|(other, _)| other == to).count();
+                let full = taken >= limits[usize::from(*to)] || slots.len() >= total;
+                prop_assert!(full, "{to} waits though {taken} of {} are taken", limits[usize::from(*to)]);
+            }
+        }
+    }
+}
