@@ -1,9 +1,9 @@
 //! The embedded node: ldk-node behind the port.
 //!
 //! [`LdkNode`] owns the library's node and the runtime that it lives in. Calls go to threads of that runtime, for the
-//! library's own calls block; what is asked often is answered from memory. Around the library stand a store on top of
-//! ours ([`store`]), a look at the chain before the start ([`preflight`]), the reasons for refused payments
-//! ([`outlook`]), payments over restarts ([`send`]), events that are taken once ([`events`]) and a dialler ([`dial`]).
+//! library's own calls block. Around the library stand a store on top of ours (`store`), a look at the chain before the
+//! start (`preflight`), the reasons for refused payments (`outlook`), payments over restarts (`send`), events that are
+//! taken once (`events`), a dialler (`dial`) and a repair of channels that others cannot find (`gossip`).
 //!
 //! A payment to a node behind a hop of lnd that fails because the node is away makes the library forget the node's
 //! channel for a week, or until the process starts anew; it then counts as unknown. Nothing here heals that yet.
