@@ -91,7 +91,7 @@ fn check(args: &[String]) -> anyhow::Result<ExitCode> {
     let mut stages = Stages::new();
     stages.run("format", cargo(["fmt", "--all", "--check"]))?;
     stages.run("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
+    let mut doc = cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     stages.run("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     stages.run(
         "generated code",

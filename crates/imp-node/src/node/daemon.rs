@@ -206,9 +206,16 @@ impl Start<'_> {
             records: self.config.services.records.clone(),
             fee_limit: self.config.lightning.fee_limit,
         };
-        let services = Services::start(ports, options).await?;
-        tracing::info!("the services run");
-        Ok((lightning, services))
+        match Services::start(ports, options).await {
+            Ok(services) => {
+                tracing::info!("the services run");
+                Ok((lightning, services))
+            }
+            Err(error) => {
+                lightning.shutdown().await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Starts the Lightning node, and tries again while what it needs is away.
