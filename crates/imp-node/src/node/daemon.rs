@@ -31,11 +31,20 @@ use crate::seed::Seed;
 use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
 
-/// How long calls under way may take once the node stops.
-const DRAIN_CALLS: Duration = Duration::from_secs(5);
+/// How long calls under way may take to end by themselves once the node stops.
+const FINISH_CALLS: Duration = Duration::from_secs(2);
 
 /// How long the pump and the outbox may take to come to a commit.
-const DRAIN_WORK: Duration = Duration::from_secs(3);
+const FINISH_WORK: Duration = Duration::from_secs(2);
+
+/// How long calls may then take to answer that the node is stopping.
+const ANSWER_CALLS: Duration = Duration::from_secs(1);
+
+/// When connections are cut off that are still open: after all of that.
+const CONNECTION_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the Lightning node may take: what is left of the daemon's 15 s, with some to spare.
+const STOP_LIGHTNING: Duration = Duration::from_secs(8);
 
 /// Pauses between tries to start the Lightning node: doubled from the first to the longest.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -108,15 +117,25 @@ pub async fn run(
     };
     let ran = ran.await;
     state.send_replace(NodeState::Draining);
-    drain(&edges, DRAIN_CALLS, "listeners").await;
-    drain(&work, DRAIN_WORK, "work").await;
+    // Calls that wait for a payment answer once the outbox stops, so their connections outlive it.
+    let finished = edges.drain(FINISH_CALLS).await.is_ok();
+    if let Err(late) = work.drain(FINISH_WORK).await {
+        tracing::warn!("the work of the node: {late}");
+    }
+    if !finished && let Err(late) = edges.drain(ANSWER_CALLS).await {
+        tracing::warn!("connections are cut off: {late}");
+    }
     let (cause, lightning) = match ran {
         Ok((cause, lightning)) => (Ok(cause), lightning),
         Err(error) => (Err(error), None),
     };
     if let Some(lightning) = lightning {
         tracing::info!("the Lightning node stops");
-        lightning.shutdown().await;
+        if tokio::time::timeout(STOP_LIGHTNING, lightning.shutdown()).await.is_err() {
+            tracing::warn!(
+                "the Lightning node did not stop in time: it recovers at the next start, as after a crash"
+            );
+        }
     }
     // Blocks until the queue is worked off; nothing else runs by now.
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
@@ -166,9 +185,10 @@ async fn listen(
         .node(calls)
         .into_routes();
     let router = rest::router(&edge, routes.clone(), axum::Router::new());
-    edges.spawn_essential("http", serve::http(http_listener, router, edge.shutdown.clone(), DRAIN_CALLS));
+    edges
+        .spawn_essential("http", serve::http(http_listener, router, edge.shutdown.clone(), CONNECTION_GRACE));
     edges.spawn_essential("grpc", async move {
-        if let Err(error) = grpc::serve(&edge, grpc_listener, routes, DRAIN_CALLS).await {
+        if let Err(error) = grpc::serve(&edge, grpc_listener, routes, CONNECTION_GRACE).await {
             tracing::error!("gRPC: {error}");
         }
     });
@@ -299,10 +319,4 @@ async fn can_pay(lightning: &dyn LightningNode) -> bool {
     let Ok(status) = lightning.status().await else { return false };
     let Ok(channels) = lightning.channels().await else { return false };
     status.synced && (channels.is_empty() || channels.iter().any(|channel| channel.usable))
-}
-
-async fn drain(tasks: &Tasks, deadline: Duration, what: &str) {
-    if let Err(late) = tasks.drain(deadline).await {
-        tracing::warn!("{what}: {late}");
-    }
 }
