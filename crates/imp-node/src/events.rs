@@ -193,6 +193,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_let_go_is_out_of_range_and_the_error_names_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
+        store.append((0..10).map(event).collect()).await.unwrap();
+        assert_eq!(store.forget_events(UnixMillis(4), u64::MAX).await, Ok(4), "by time");
+        assert_eq!(store.forget_events(UnixMillis(0), 3 * 250).await, Ok(3), "by size, the oldest first");
+        let events = Events::new(Arc::new(store.clone()));
+        let refused = events.subscribe(Some(6)).await.unwrap_err();
+        assert_eq!(refused.code(), imp_api::error::Code::OutOfRange);
+        assert!(refused.to_string().contains("oldest cursor to ask for is 7"), "{refused}");
+        let mut kept = events.subscribe(Some(7)).await.unwrap();
+        assert_eq!(take(&mut kept, 3).await, ids(7..10));
+        assert_eq!(store.forget_events(UnixMillis(100), u64::MAX).await, Ok(3));
+        assert!(events.subscribe(Some(9)).await.is_err());
+        let mut live = events.subscribe(Some(10)).await.unwrap();
+        store.append(vec![event(10)]).await.unwrap();
+        assert_eq!(take(&mut live, 1).await, ids(10..11));
+    }
+
+    #[tokio::test]
     async fn a_cursor_that_was_never_reached_is_out_of_range() {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();

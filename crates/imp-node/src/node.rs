@@ -5,6 +5,7 @@ mod pump;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use imp_core::amount::Msat;
 use imp_core::record::RecordTable;
@@ -42,12 +43,28 @@ impl fmt::Debug for Ports {
 }
 
 /// Settings of the services.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// Which record carries which service.
     pub records: RecordTable,
     /// The most that a payment may pay to forwarding nodes; nothing for 10 sat or 1 %, whichever is more.
     pub fee_limit: Option<Msat>,
+    /// How long events are kept.
+    pub keep_events: Duration,
+    /// What events may take, in bytes; the oldest go first.
+    pub max_event_bytes: u64,
+}
+
+impl Default for NodeOptions {
+    /// Events of a year, or of 4 GiB.
+    fn default() -> Self {
+        Self {
+            records: RecordTable::default(),
+            fee_limit: None,
+            keep_events: Duration::from_secs(365 * 24 * 3600),
+            max_event_bytes: 4 << 30,
+        }
+    }
 }
 
 /// The services of a node that runs.
@@ -100,7 +117,16 @@ impl Services {
             events: Events::new(Arc::clone(&store) as _),
         };
         outbox.recover().await?;
-        let pump = pump::Pump { lightning, inbox, outbox, invoices: services.lightning.clone(), clock };
+        let pump = pump::Pump {
+            lightning,
+            inbox,
+            outbox,
+            journal: store,
+            invoices: services.lightning.clone(),
+            clock,
+            keep_events: options.keep_events,
+            max_event_bytes: options.max_event_bytes,
+        };
         tasks.spawn_essential("pump", pump.run(tasks.token()));
         Ok(services)
     }

@@ -225,6 +225,8 @@ impl Start<'_> {
         let options = NodeOptions {
             records: self.config.services.records.clone(),
             fee_limit: self.config.lightning.fee_limit,
+            keep_events: Duration::from_secs(u64::from(self.config.journal.keep_days) * 24 * 3600),
+            max_event_bytes: self.config.journal.max_mb.saturating_mul(1_000_000),
         };
         match Services::start(ports, options).await {
             Ok(services) => {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imp_core::id::{MessageId, NodeId};
-use imp_core::record::RecordTable;
 use imp_lightning::LightningNode;
 use imp_lightning::fake::{FakeNetwork, FakeOptions};
 use imp_node::error::Error;
@@ -63,8 +62,7 @@ impl TestNode {
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
         };
-        let options = NodeOptions { records: RecordTable::default(), fee_limit: None };
-        let started = runtime.spawn(Services::start(ports, options)).await.unwrap();
+        let started = runtime.spawn(Services::start(ports, NodeOptions::default())).await.unwrap();
         let mut node = Self {
             name: name.to_owned(),
             network: network.clone(),

@@ -3,11 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use imp_core::time::UnixMillis;
 use rusqlite::{Connection, Row, params};
 
 use super::{SqliteStore, row, worker};
 use crate::store::StoreError;
 use crate::store::journal::{JournalEvent, JournalStore, NewEvent, Tail};
+
+/// What an event takes beside its text, about.
+const EVENT_COST_BYTES: i64 = 200;
+
+/// Events that one transaction forgets.
+const FORGET_AT_ONCE: i64 = 10_000;
 
 #[async_trait]
 impl JournalStore for SqliteStore {
@@ -36,6 +43,29 @@ impl JournalStore for SqliteStore {
         .await
     }
 
+    async fn forget_events(&self, before: UnixMillis, max_bytes: u64) -> Result<usize, StoreError> {
+        // Looked up beside the writer, which must not stand still for a look at every row.
+        let last = self.read(move |connection| last_to_forget(connection, before, max_bytes)).await?;
+        let mut forgotten = 0;
+        while let Some(last) = last {
+            let gone = self
+                .write("forget_events", move |connection| {
+                    Ok(connection
+                        .prepare_cached(
+                            "DELETE FROM journal WHERE cursor IN
+                             (SELECT cursor FROM journal WHERE cursor <= ?1 ORDER BY cursor LIMIT ?2)",
+                        )?
+                        .execute(params![last, FORGET_AT_ONCE])?)
+                })
+                .await?;
+            if gone == 0 {
+                break;
+            }
+            forgotten += gone;
+        }
+        Ok(forgotten)
+    }
+
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<i64>, StoreError> {
         let tail = self.tail();
         let pending = self.writer()?.submit_then(
@@ -46,6 +76,21 @@ impl JournalStore for SqliteStore {
         let events: Vec<JournalEvent> = worker::answer(pending).await?;
         Ok(events.into_iter().map(|event| event.cursor).collect())
     }
+}
+
+/// The last event that is too old, or that does not fit with those after it.
+fn last_to_forget(
+    connection: &Connection,
+    before: UnixMillis,
+    max_bytes: u64,
+) -> Result<Option<i64>, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT max(cursor) FROM (SELECT cursor, at_ms,
+             sum(length(CAST(data AS BLOB)) + ?3) OVER (ORDER BY cursor DESC) AS bytes FROM journal)
+             WHERE at_ms < ?1 OR bytes > ?2",
+        )?
+        .query_row(params![row::int(before.0), row::int(max_bytes), EVENT_COST_BYTES], |row| row.get(0))?)
 }
 
 /// Adds committed events to the tail.
