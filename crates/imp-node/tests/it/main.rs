@@ -12,3 +12,4 @@ mod layering;
 mod messages;
 mod simulated;
 mod start;
+mod store;

@@ -1,0 +1,232 @@
+//! The suite that every store passes.
+
+use std::sync::Arc;
+
+use imp_core::amount::Msat;
+use imp_core::attempt::AttemptState;
+use imp_core::delivery::MessageState;
+use imp_core::id::{MessageId, NodeId, Preimage};
+use imp_core::record::{RecordTable, Service};
+use imp_core::time::UnixMillis;
+use imp_lightning::blob::{BlobKey, BlobStore};
+use imp_node::store::inbox::{InboxChange, InboxChunk, InboxMessage, InboxPayment, PartName, PaymentOutcome};
+use imp_node::store::journal::NewEvent;
+use imp_node::store::outbox::{Attempt, AttemptEnd, Number, OutboxMessage};
+use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore, StoreError};
+use tempfile::TempDir;
+
+use crate::lab::open;
+
+fn store() -> (TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), None);
+    (dir, store)
+}
+
+fn node() -> NodeId {
+    "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap()
+}
+
+fn id(n: u8) -> MessageId {
+    MessageId::from_random([n; 16])
+}
+
+fn message(n: u8, parts: u16) -> OutboxMessage {
+    OutboxMessage {
+        id: id(n),
+        service: Service::Message,
+        record_type: RecordTable::default().record_type(Service::Message),
+        recipient: node(),
+        body: b"text".to_vec(),
+        reply_to: "x".to_owned(),
+        amount_sat: parts.into(),
+        parts,
+        unordered: false,
+        accepted: UnixMillis(5),
+    }
+}
+
+fn attempt(n: u8, part: u16, preimage: u8) -> Attempt {
+    let preimage = Preimage([preimage; 32]);
+    Attempt {
+        hash: preimage.payment_hash(),
+        message: id(n),
+        part,
+        preimage,
+        envelope: vec![n, part as u8],
+        amount: Msat(1000),
+        begun: UnixMillis(6),
+        state: AttemptState::Ready,
+    }
+}
+
+const NUMBER: Option<Number> = Some(Number { stream: 9, seq: 4 });
+
+#[tokio::test]
+async fn a_message_is_open_until_each_of_its_parts_is_settled() {
+    let (_dir, store) = store();
+    store.accept_message(message(1, 2)).await.unwrap();
+    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Queued, None)));
+    store.begin_attempt(attempt(1, 0, 1), NUMBER).await.unwrap();
+    store.begin_attempt(attempt(1, 1, 2), NUMBER).await.unwrap();
+    let open = store.open_messages().await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((&open[0].message, open[0].number), (&message(1, 2), NUMBER));
+    assert_eq!(open[0].attempts, [attempt(1, 0, 1), attempt(1, 1, 2)]);
+
+    let settled = || AttemptEnd::Settled { fee: Some(Msat(7)) };
+    let first = attempt(1, 0, 1).hash;
+    assert_eq!(store.end_attempt(first, settled(), UnixMillis(8)).await, Ok(Some(id(1))));
+    assert_eq!(store.end_attempt(first, settled(), UnixMillis(9)).await, Ok(Some(id(1))), "told twice");
+    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Sending, None)));
+    store.end_attempt(attempt(1, 1, 2).hash, settled(), UnixMillis(9)).await.unwrap();
+    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Settled, None)));
+    assert!(store.open_messages().await.unwrap().is_empty());
+    let stranger = attempt(9, 9, 9).hash;
+    assert_eq!(store.end_attempt(stranger, settled(), UnixMillis(9)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn settled_stays_settled_and_unknown_may_still_settle() {
+    let (_dir, store) = store();
+    let unknown = || AttemptEnd::Unknown { reason: "a channel closed".to_owned() };
+    for n in [1, 2] {
+        store.accept_message(message(n, 1)).await.unwrap();
+        store.begin_attempt(attempt(n, 0, n), NUMBER).await.unwrap();
+    }
+    store.end_attempt(attempt(1, 0, 1).hash, AttemptEnd::Settled { fee: None }, UnixMillis(8)).await.unwrap();
+    store.end_attempt(attempt(1, 0, 1).hash, unknown(), UnixMillis(9)).await.unwrap();
+    store.end_message(id(1), MessageState::Failed, "no".to_owned(), UnixMillis(9)).await.unwrap();
+    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Settled, None)));
+    assert_eq!(
+        store.attempt(attempt(1, 0, 1).hash).await.unwrap().map(|row| row.state),
+        Some(AttemptState::Settled)
+    );
+
+    store.end_attempt(attempt(2, 0, 2).hash, unknown(), UnixMillis(8)).await.unwrap();
+    store.end_message(id(2), MessageState::Unknown, "perhaps".to_owned(), UnixMillis(8)).await.unwrap();
+    let state = store.message_state(id(2)).await.unwrap();
+    assert_eq!(state, Some((MessageState::Unknown, Some("perhaps".to_owned()))));
+    store.end_attempt(attempt(2, 0, 2).hash, AttemptEnd::Settled { fee: None }, UnixMillis(9)).await.unwrap();
+    assert_eq!(store.message_state(id(2)).await.unwrap(), Some((MessageState::Settled, None)));
+}
+
+#[tokio::test]
+async fn numbers_of_runs_rise_whatever_the_clock_says() {
+    let (dir, store) = store();
+    assert_eq!(store.next_stream(1000).await, Ok(1000));
+    assert_eq!(store.next_stream(500).await, Ok(1001));
+    store.close();
+    let store = open(dir.path(), None);
+    assert_eq!(store.next_stream(1000).await, Ok(1002));
+    assert_eq!(store.next_stream(2000).await, Ok(2000));
+}
+
+fn inbox_payment(hash: u8, part: u16) -> InboxPayment {
+    InboxPayment {
+        hash: Preimage([hash; 32]).payment_hash(),
+        record_type: RecordTable::default().record_type(Service::Message),
+        amount: Msat(1000),
+        received: UnixMillis(50),
+        outcome: PaymentOutcome::Taken,
+        part: Some(PartName { sender: node(), id: id(1), part }),
+        raw: None,
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_inbox_is_made_whole_or_not_at_all() {
+    let (_dir, store) = store();
+    let kept = InboxMessage {
+        id: id(1),
+        part_count: 2,
+        stream: 3,
+        seq: 4,
+        floor_back: 1,
+        unordered: false,
+        reply_to: "y".to_owned(),
+        begun: UnixMillis(50),
+        held: None,
+    };
+    let chunk = InboxChunk { part: 0, amount: Msat(1000), chunk: b"first ".to_vec() };
+    let change = InboxChange {
+        payment: Some(inbox_payment(1, 0)),
+        keep: Some((node(), Service::Message, kept.clone(), Some(chunk.clone()))),
+        order: Some((node(), Service::Message, "3:4".to_owned())),
+        count: vec!["a", "a", "b"],
+        ..InboxChange::default()
+    };
+    store.commit_inbox(change.clone()).await.unwrap();
+    assert!(store.has_payment(inbox_payment(1, 0).hash).await.unwrap());
+    assert!(store.has_part(inbox_payment(1, 0).part.unwrap()).await.unwrap());
+    assert!(!store.has_part(inbox_payment(1, 1).part.unwrap()).await.unwrap());
+    assert_eq!(
+        (store.counter("a").await, store.counter("b").await, store.counter("c").await),
+        (Ok(2), Ok(1), Ok(0))
+    );
+
+    // The payment is known, so nothing of the second change may stay.
+    assert!(matches!(store.commit_inbox(change).await, Err(StoreError::Database(_))));
+    assert_eq!(store.counter("a").await, Ok(2));
+    let rows = store.sender_rows(node(), Service::Message).await.unwrap();
+    assert_eq!(rows.order.as_deref(), Some("3:4"));
+    assert_eq!(rows.messages.len(), 1);
+    assert_eq!(rows.messages[0].message, kept);
+    assert_eq!(
+        rows.messages[0].parts.iter().map(|part| (part.part, part.bytes)).collect::<Vec<_>>(),
+        [(0, 6)]
+    );
+    assert_eq!(store.chunks(node(), id(1)).await.unwrap(), [chunk]);
+    assert_eq!(store.waiting_senders().await.unwrap(), [(node(), Service::Message)]);
+
+    let event = NewEvent {
+        at: UnixMillis(60),
+        id: id(1).to_string(),
+        reply_to: String::new(),
+        from: node(),
+        service: Service::Message,
+        data: "first second\0".to_owned(),
+        amount_sat: 2,
+        late: true,
+    };
+    let published =
+        InboxChange { remove: vec![(node(), id(1))], publish: vec![event.clone()], ..InboxChange::default() };
+    store.commit_inbox(published).await.unwrap();
+    assert_eq!(store.events_after(0, 10).await.unwrap()[0].event, event);
+    assert!(store.tail().next_after(0).is_some(), "subscribers have it when the call returns");
+    assert!(store.waiting_senders().await.unwrap().is_empty());
+    assert!(store.chunks(node(), id(1)).await.unwrap().is_empty());
+    assert_eq!(store.forget_payments_before(UnixMillis(51)).await, Ok(1));
+    assert!(!store.has_payment(inbox_payment(1, 0).hash).await.unwrap());
+}
+
+fn key(key: &str) -> BlobKey {
+    BlobKey { primary: "p".to_owned(), secondary: String::new(), key: key.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_are_written_in_the_order_of_the_calls_and_read_as_last_called() {
+    let (dir, store) = store();
+    let store = Arc::new(store);
+    let mut writes: Vec<_> = (0..50_u8).map(|n| store.write(key("k"), vec![n])).collect();
+    let removed = store.remove(key("gone"));
+    assert_eq!(store.read_blocking(key("k")).unwrap(), Some(vec![49]), "no future was polled yet");
+    // Whatever order they are waited for in.
+    writes.reverse();
+    for write in writes {
+        write.await.unwrap();
+    }
+    removed.await.unwrap();
+    store.write_blocking(key("other"), vec![1; 100_000]).unwrap();
+    store.write_blocking(key("k2"), Vec::new()).unwrap();
+    store.remove_blocking(key("k2")).unwrap();
+    store.close();
+    assert!(store.read_blocking(key("k")).is_err());
+    let store = open(dir.path(), None);
+    assert_eq!(store.read_blocking(key("k")).unwrap(), Some(vec![49]));
+    assert_eq!(store.read_blocking(key("k2")).unwrap(), None);
+    let mut keys = store.list_blocking("p", "").unwrap();
+    keys.sort();
+    assert_eq!(keys, ["k", "other"]);
+    assert!(store.list_blocking("", "p").unwrap().is_empty());
+}
