@@ -24,7 +24,7 @@ use crate::store::outbox::{Attempt, Number, OutboxMessage};
 const SLOT_POLL: Duration = Duration::from_millis(250);
 
 /// How long a payment whose begin is in doubt is looked for.
-const LOOK_UP_PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_UP_PATIENCE: Duration = Duration::from_secs(45);
 
 /// A message on its way.
 pub(super) struct Sending {
