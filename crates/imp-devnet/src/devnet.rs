@@ -81,7 +81,7 @@ struct Net {
     chain: DevChain,
     chain_rpc: SocketAddr,
     edges: Vec<Edge>,
-    proofs: Vec<(usize, usize)>,
+    proofs: Vec<(usize, Vec<usize>)>,
     report: Report,
 }
 
@@ -187,6 +187,7 @@ impl Devnet {
         };
         net.fund(&missing).await?;
         net.connect(&net.edges, CONNECT_PATIENCE).await?;
+        net.introduce(&net.edges).await;
         net.report.say("all channels can be used");
         net.prove(seen).await?;
         net.chain.set_mine_interval(self.mine_interval);

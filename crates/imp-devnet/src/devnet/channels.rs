@@ -143,7 +143,7 @@ impl Net {
         let apart = having(EdgeState::Apart);
         if !apart.is_empty() && progress.connected.is_none_or(|last| last.elapsed() > CONNECT_INTERVAL) {
             progress.connected = Some(Instant::now());
-            join_all(apart.iter().map(|edge| self.introduce(*edge))).await;
+            self.introduce(&apart).await;
         }
         Ok(())
     }
@@ -239,9 +239,14 @@ impl Net {
         Ok(())
     }
 
-    /// Connects the ends of a channel. They do that by themselves too, but may have each other's old address.
-    async fn introduce(&self, edge: Edge) {
-        let (from, to) = (&self.nodes[edge.opener], &self.nodes[edge.acceptor]);
+    /// Connects the ends of channels, and lets both know where the other one listens now: a node that was called cannot
+    /// call back otherwise.
+    pub(super) async fn introduce(&self, edges: &[Edge]) {
+        let both = edges.iter().flat_map(|edge| [(edge.opener, edge.acceptor), (edge.acceptor, edge.opener)]);
+        join_all(both.map(|(from, to)| self.introduce_to(&self.nodes[from], &self.nodes[to]))).await;
+    }
+
+    async fn introduce_to(&self, from: &Node, to: &Node) {
         let request =
             ConnectPeerRequest { pubkey: to.pubkey(), address: to.spec.ports.lightning.to_string() };
         let connect = |node: Client| async move { node.connect_peer(request).await };

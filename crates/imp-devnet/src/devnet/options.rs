@@ -12,6 +12,9 @@ use clap::ValueEnum;
 /// The most nodes of one net: what a laptop carries, and few enough for every node to be proven reachable at the start.
 pub const MAX_NODES: usize = 50;
 
+/// To how many others a node of a star shows that it knows the way; more would take long in a large star.
+const MOST_PROOFS: usize = 8;
+
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 /// How a net is made.
@@ -129,16 +132,23 @@ impl Topology {
         }
     }
 
-    /// Messages whose arrival shows that the nodes know the way to each other. In a line those between its ends are
-    /// enough: what the last node knows of the channels of the first has come through all nodes between.
-    pub(super) fn proofs(self, nodes: usize) -> Vec<(usize, usize)> {
+    /// Messages whose arrival shows that the nodes know the way to each other: senders, and to whom each sends. The first
+    /// sender is alice.
+    ///
+    /// In a line those between its ends are enough: what the last node knows of the channels of the first has come
+    /// through all nodes between.
+    pub(super) fn proofs(self, nodes: usize) -> Vec<(usize, Vec<usize>)> {
         match (self, nodes) {
             (_, 0 | 1) => Vec::new(),
-            (_, 2) | (Self::Full, _) => vec![(0, 1), (1, 0)],
-            (Self::Line, _) => vec![(0, nodes - 1), (nodes - 1, 0)],
+            (_, 2) | (Self::Full, _) => vec![(0, vec![1]), (1, vec![0])],
+            (Self::Line, _) => vec![(0, vec![nodes - 1]), (nodes - 1, vec![0])],
             (Self::Star, _) => {
-                let from_leaves = (1..nodes).map(|leaf| (leaf, if leaf + 1 < nodes { leaf + 1 } else { 1 }));
-                std::iter::once((0, 1)).chain(from_leaves).collect()
+                let leaves = nodes - 1;
+                let others = |leaf: usize| {
+                    (1..leaves.min(MOST_PROOFS + 1)).map(move |by| (leaf - 1 + by) % leaves + 1)
+                };
+                let from_leaves = (1..nodes).map(|leaf| (leaf, others(leaf).collect()));
+                std::iter::once((0, vec![1])).chain(from_leaves).collect()
             }
         }
     }
@@ -197,15 +207,18 @@ mod tests {
     fn a_proof_goes_from_one_node_to_another() {
         for topology in Topology::value_variants() {
             assert_eq!(topology.proofs(1), []);
-            for nodes in 2..8 {
+            for nodes in 2..20 {
                 let proofs = topology.proofs(nodes);
-                assert!(
-                    proofs.iter().all(|(from, to)| from != to && *from.max(to) < nodes),
-                    "{topology:?} {nodes}"
-                );
                 assert_eq!(proofs[0].0, 0, "the first message comes from alice");
+                for (from, receivers) in proofs {
+                    assert!(!receivers.is_empty() && receivers.len() <= MOST_PROOFS);
+                    assert!(receivers.iter().all(|to| *to != from && *to < nodes), "{topology:?} {nodes}");
+                    assert!(from < nodes);
+                }
             }
         }
+        let leaf_to_leaf = [(0, vec![1]), (1, vec![2, 3]), (2, vec![3, 1]), (3, vec![1, 2])];
+        assert_eq!(Topology::Star.proofs(4), leaf_to_leaf);
     }
 
     #[test]

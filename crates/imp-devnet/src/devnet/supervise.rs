@@ -31,6 +31,8 @@ const PAUSES_MS: [u64; MOST_DEATHS] = [0, 100, 500, 1_000, 2_000];
 pub(super) enum Order {
     /// End the process as a crash would, and answer when it is gone.
     Kill(oneshot::Sender<()>),
+    /// Stop the node as it should be stopped, and start it again.
+    Restart,
     /// Start the node if it has ended and is not started again.
     Start,
 }
@@ -62,8 +64,17 @@ pub(super) struct Supervisor {
 enum End {
     /// The net stops.
     Stopped,
+    /// It was told to stop, and is to be started again.
+    Restarted,
     /// It ended by itself, or was killed.
     Died { how: String, answered: bool },
+}
+
+/// Why a process is no longer attended to.
+enum Ended {
+    Stopped,
+    Restarted,
+    Died(io::Result<ExitStatus>),
 }
 
 impl Supervisor {
@@ -72,8 +83,13 @@ impl Supervisor {
         let mut deaths = Deaths::default();
         let mut first = true;
         loop {
-            let End::Died { how, answered } = self.live(first).await else { return };
+            let end = self.live(first).await;
             first = false;
+            let (how, answered) = match end {
+                End::Stopped => return,
+                End::Restarted => continue,
+                End::Died { how, answered } => (how, answered),
+            };
             let name = &self.spec.name;
             let given_up = match deaths.pause_after(answered) {
                 None => format!(
@@ -113,22 +129,21 @@ impl Supervisor {
         self.state.send_modify(|state| (state.pid, state.given_up) = (child.id(), None));
         (self.changed)();
         let mut asked = None;
-        let status = self.attend(&mut child, &mut asked).await;
+        let ended = self.attend(&mut child, &mut asked).await;
         let answered = self.state.borrow().up || started.elapsed() >= LONG_LIFE;
         self.state.send_modify(|state| (state.pid, state.up) = (None, false));
         if let Some(asked) = asked {
             let _ = asked.send(());
         }
-        status.map_or(End::Stopped, |status| End::Died { how: describe(status), answered })
+        match ended {
+            Ended::Stopped => End::Stopped,
+            Ended::Restarted => End::Restarted,
+            Ended::Died(status) => End::Died { how: describe(status), answered },
+        }
     }
 
-    /// Waits until the process has ended; nothing if that is because the net stops. Who asked for its death, if anybody
-    /// did, is left in `asked`.
-    async fn attend(
-        &mut self,
-        child: &mut Child,
-        asked: &mut Option<oneshot::Sender<()>>,
-    ) -> Option<io::Result<ExitStatus>> {
+    /// Waits until the process has ended. Who asked for its death, if anybody did, is left in `asked`.
+    async fn attend(&mut self, child: &mut Child, asked: &mut Option<oneshot::Sender<()>>) -> Ended {
         let spec = self.spec.clone();
         let answers = spec.answers();
         tokio::pin!(answers);
@@ -137,18 +152,20 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = self.around.stop.cancelled() => {
-                    if !process::stop(child, &self.around.stop_at_once).await {
-                        self.around.report.say(format!("{} had to be killed", self.spec.name));
-                    }
-                    return None;
+                    self.stop(child).await;
+                    return Ended::Stopped;
                 }
-                status = child.wait() => return Some(status),
+                status = child.wait() => return Ended::Died(status),
                 Some(order) = self.orders.recv() => match order {
                     Order::Start => {}
+                    Order::Restart => {
+                        self.stop(child).await;
+                        return Ended::Restarted;
+                    }
                     Order::Kill(done) => {
                         *asked = Some(done);
                         if let Err(error) = child.start_kill() {
-                            return Some(Err(error));
+                            return Ended::Died(Err(error));
                         }
                     }
                 },
@@ -160,13 +177,19 @@ impl Supervisor {
         }
     }
 
+    async fn stop(&self, child: &mut Child) {
+        if !process::stop(child, &self.around.stop_at_once).await {
+            self.around.report.say(format!("{} had to be killed", self.spec.name));
+        }
+    }
+
     /// Waits for the order to start; false if the net stops instead.
     async fn wait_for_start(&mut self) -> bool {
         loop {
             tokio::select! {
                 () = self.around.stop.cancelled() => return false,
                 order = self.orders.recv() => match order {
-                    Some(Order::Start) => return true,
+                    Some(Order::Start | Order::Restart) => return true,
                     Some(Order::Kill(done)) => { let _ = done.send(()); }
                     None => return false,
                 },
