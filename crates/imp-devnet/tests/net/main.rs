@@ -1,5 +1,13 @@
-//! Whole nets: real daemons with real Lightning nodes on a chain of their own.
+//! Whole nets: processes of `impd` with channels between them, over the interfaces that users have.
+//!
+//! Needs the program `impd`: `cargo build -p imp-node`.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod api;
 mod commits;
+mod crashes;
+mod lab;
+mod messages;
+mod program;
+mod restarts;
