@@ -50,7 +50,10 @@ fn fuzz(only: Option<&str>, secs: u32) -> anyhow::Result<()> {
         targets.retain(|target| target == only);
     }
     // In the folder itself: cargo takes the flags for coverage from its configuration only there.
-    let built = cargo(["build", "--bins"]).current_dir(&dir).status().context("cannot run cargo")?;
+    // And in its own target folder: what is instrumented must not take the place of what is not.
+    let mut build = cargo(["build", "--bins"]);
+    let built =
+        build.current_dir(&dir).env_remove("CARGO_TARGET_DIR").status().context("cannot run cargo")?;
     if !built.success() {
         bail!("the fuzz targets do not build; they need a C++ compiler (Debian package g++)");
     }

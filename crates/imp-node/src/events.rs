@@ -97,7 +97,11 @@ impl Subscription {
     }
 
     /// The next event; waits for one. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Arc<JournalEvent>, StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// `OUT_OF_RANGE` where it lags so far that events it has not given were let go.
+    pub async fn next(&mut self) -> Result<Arc<JournalEvent>, Error> {
         loop {
             if let Some(event) = self.batch.pop_front().or_else(|| self.tail.next_after(self.position)) {
                 self.position = event.cursor;
@@ -105,6 +109,13 @@ impl Subscription {
             }
             if *self.last.borrow_and_update() > self.position {
                 let events = self.store.events_after(self.position, BATCH).await?;
+                // Cursors follow each other without holes, so what is missing was let go.
+                if events.first().is_none_or(|event| event.cursor != self.position + 1) {
+                    return Err(Error::out_of_range(format!(
+                        "events after cursor {} were let go before this subscriber took them",
+                        self.position
+                    )));
+                }
                 self.batch = events.into_iter().map(Arc::new).collect();
             } else {
                 self.last.changed().await.map_err(|_| StoreError::Closed)?;
@@ -205,11 +216,43 @@ mod tests {
         assert!(refused.to_string().contains("oldest cursor to ask for is 7"), "{refused}");
         let mut kept = events.subscribe(Some(7)).await.unwrap();
         assert_eq!(take(&mut kept, 3).await, ids(7..10));
-        assert_eq!(store.forget_events(UnixMillis(100), u64::MAX).await, Ok(3));
-        assert!(events.subscribe(Some(9)).await.is_err());
+        let mut lagging = events.subscribe(Some(7)).await.unwrap();
+        let reopened = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
+        assert_eq!(reopened.forget_events(UnixMillis(9), u64::MAX).await, Ok(2));
+        let mut lagging_elsewhere = Events::new(Arc::new(reopened)).subscribe(Some(9)).await.unwrap();
+        assert_eq!(take(&mut lagging_elsewhere, 1).await, ids(9..10));
+        assert_eq!(take(&mut lagging, 3).await, ids(7..10), "from memory");
+        assert!(events.subscribe(Some(8)).await.is_err());
         let mut live = events.subscribe(Some(10)).await.unwrap();
         store.append(vec![event(10)]).await.unwrap();
         assert_eq!(take(&mut live, 1).await, ids(10..11));
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_is_told_when_events_were_let_go_before_it_took_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
+        store.append((0..10).map(event).collect()).await.unwrap();
+        store.close();
+        let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
+        let mut lagging = Events::new(Arc::new(store.clone())).subscribe(Some(2)).await.unwrap();
+        store.forget_events(UnixMillis(5), u64::MAX).await.unwrap();
+        let refused = lagging.next().await.unwrap_err();
+        assert_eq!(refused.code(), imp_api::error::Code::OutOfRange);
+        assert!(refused.to_string().contains("after cursor 2 were let go"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn cursors_go_on_after_a_restart_with_an_empty_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
+        store.append((0..3).map(event).collect()).await.unwrap();
+        assert_eq!(store.forget_events(UnixMillis(0), 0).await, Ok(3));
+        store.close();
+        let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
+        let mut where_it_was = Events::new(Arc::new(store.clone())).subscribe(Some(3)).await.unwrap();
+        assert_eq!(store.append(vec![event(3)]).await, Ok(vec![4]));
+        assert_eq!(take(&mut where_it_was, 1).await, ids(3..4));
     }
 
     #[tokio::test]

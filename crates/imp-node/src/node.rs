@@ -1,6 +1,7 @@
 //! A node that runs: the services on top of a store and a Lightning node, and the pump between them.
 
 mod daemon;
+mod journal;
 mod pump;
 
 use std::fmt;
@@ -121,13 +122,21 @@ impl Services {
             lightning,
             inbox,
             outbox,
-            journal: store,
             invoices: services.lightning.clone(),
-            clock,
-            keep_events: options.keep_events,
-            max_event_bytes: options.max_event_bytes,
+            clock: Arc::clone(&clock),
         };
         tasks.spawn_essential("pump", pump.run(tasks.token()));
+        let (keep, max_bytes) = (options.keep_events, options.max_event_bytes);
+        let stopped = tasks.token();
+        tasks.spawn_service("journal", move || {
+            journal::let_old_events_go(
+                Arc::clone(&store) as _,
+                Arc::clone(&clock),
+                keep,
+                max_bytes,
+                stopped.clone(),
+            )
+        });
         Ok(services)
     }
 }

@@ -190,9 +190,9 @@ impl Outbox {
         match tokio::time::timeout(CONFIRM_WITHIN, sent).await {
             Ok(Ok(Some(Ok(())))) => Ok(id),
             Ok(Ok(Some(Err(error)))) => Err(error.of_message(id)),
-            Ok(Ok(None)) => Err(unconfirmed(id, "the node is stopping")),
+            Ok(Ok(None)) => Err(unconfirmed(id, "failed to confirm: the node is stopping")),
             Ok(Err(error)) => Err(Error::internal(error.to_string()).of_message(id)),
-            Err(_) => Err(unconfirmed(id, "still in flight")),
+            Err(_) => Err(unconfirmed(id, "failed to confirm within 60 s: still in flight")),
         }
     }
 
@@ -231,7 +231,7 @@ impl Inner {
 
     /// The most that may go to forwarding nodes for a payment of `amount`.
     fn fee_limit(&self, amount: Msat) -> Msat {
-        self.options.fee_limit.unwrap_or(DEFAULT_FEE_LIMIT.max(Msat(amount.0 / 100)))
+        fee_limit(self.options.fee_limit, amount)
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<PaymentHash, Live>> {
@@ -324,8 +324,13 @@ const fn cause(reason: &FailureReason) -> FailureCause {
     }
 }
 
+/// The most that may go to forwarding nodes for a payment of `amount`, by the configuration or else by default.
+pub(crate) fn fee_limit(configured: Option<Msat>, amount: Msat) -> Msat {
+    configured.unwrap_or(DEFAULT_FEE_LIMIT.max(Msat(amount.0 / 100)))
+}
+
 fn unconfirmed(id: MessageId, why: &str) -> Error {
-    let message = format!("failed to confirm within 60 s: {why}, ask /v1/message/{id}");
+    let message = format!("{why}, ask /v1/message/{id}");
     Error::new(Code::DeadlineExceeded, "UNCONFIRMED", message).of_message(id)
 }
 

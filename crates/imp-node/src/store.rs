@@ -39,8 +39,7 @@ pub enum StoreError {
     Closed,
     /// A newer daemon wrote this database.
     #[error(
-        "the database has schema {found}, and this impd knows schemas up to {known}: run the newer impd that wrote \
-         it, or restore a copy from the folder backup"
+        "the database has schema {found}, and this impd knows schemas up to {known}: run the newer impd that wrote it"
     )]
     NewerSchema {
         /// Schema of the database.

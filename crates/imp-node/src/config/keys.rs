@@ -55,7 +55,7 @@ const ROWS: &[Row] = &[
     ),
     ("server.enabled", Bool, Some("true"), "", "Open the gRPC, REST and websocket listeners."),
     ("server.grpc_addr", Value, Some("127.0.0.1:8881"), "", "IP:port of gRPC."),
-    ("server.http_addr", Value, Some("127.0.0.1:8882"), "", "IP:port of REST, websocket and documentation."),
+    ("server.http_addr", Value, Some("127.0.0.1:8882"), "", "IP:port of REST and websocket."),
     (
         "server.insecure",
         Bool,

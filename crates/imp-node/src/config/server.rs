@@ -13,7 +13,7 @@ pub struct ServerConfig {
     pub enabled: bool,
     /// Where gRPC listens; port 0 lets the system choose.
     pub grpc_addr: SocketAddr,
-    /// Where REST, websocket and documentation listen; port 0 lets the system choose.
+    /// Where REST and websocket listen; port 0 lets the system choose.
     pub http_addr: SocketAddr,
     /// Addresses off loopback are allowed although callers show no credentials.
     pub insecure: bool,

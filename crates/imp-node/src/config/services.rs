@@ -9,7 +9,7 @@ use super::settings::Settings;
 /// The `service_list` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicesConfig {
-    /// Services switched off: their calls answer that, and what peers send for them is not acted on.
+    /// Services switched off: their calls answer that.
     pub inactive: Vec<Service>,
     /// The record number of each service.
     pub records: RecordTable,

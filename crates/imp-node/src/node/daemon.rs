@@ -100,10 +100,11 @@ pub async fn run(
     let ran = async {
         listen(config, calls, states, &edges).await?;
         let start = Start { config, dir, seed, store: &store, work: &work };
-        let (lightning, services) = tokio::select! {
-            started = start.run() => started?,
+        let lightning = tokio::select! {
+            started = start.lightning() => started?,
             cause = shutdown.wait(&edges) => return Ok((cause, None)),
         };
+        let services = start.services(&lightning).await?;
         found.send_replace(Some(Arc::new(services)));
         work.spawn_essential(
             "readiness",
@@ -213,12 +214,11 @@ struct Start<'s> {
 }
 
 impl Start<'_> {
-    async fn run(&self) -> Result<(Arc<dyn LightningNode>, Services), RunError> {
-        let lightning = self.lightning().await?;
+    async fn services(&self, lightning: &Arc<dyn LightningNode>) -> Result<Services, RunError> {
         tracing::info!(pubkey = %lightning.id(), network = %lightning.network(), "the Lightning node runs");
         let ports = Ports {
             store: Arc::new(self.store.clone()),
-            lightning: Arc::clone(&lightning),
+            lightning: Arc::clone(lightning),
             clock: Arc::new(SystemClock),
             tasks: self.work.clone(),
         };
@@ -231,7 +231,7 @@ impl Start<'_> {
         match Services::start(ports, options).await {
             Ok(services) => {
                 tracing::info!("the services run");
-                Ok((lightning, services))
+                Ok(services)
             }
             Err(error) => {
                 lightning.shutdown().await;

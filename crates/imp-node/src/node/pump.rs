@@ -12,7 +12,7 @@ use crate::inbox::{HOUSEKEEPING_EVERY, Inbox, Received};
 use crate::outbox::Outbox;
 use crate::runtime::clock::Clock;
 use crate::service::lightning::Lightning;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// How long the pump waits at most before it looks at the inbox's deadlines again: they follow a clock that may be set.
 const DEADLINE_POLL: Duration = Duration::from_secs(30);
@@ -22,11 +22,8 @@ pub(super) struct Pump {
     pub(super) lightning: Arc<dyn LightningNode>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
-    pub(super) journal: Arc<dyn Store>,
     pub(super) invoices: Lightning,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) keep_events: Duration,
-    pub(super) max_event_bytes: u64,
 }
 
 impl Pump {
@@ -55,14 +52,6 @@ impl Pump {
             self.inbox.expire().await?;
             if house_kept.elapsed() >= HOUSEKEEPING_EVERY {
                 self.inbox.keep_house().await?;
-                let before = self.clock.now().minus(self.keep_events);
-                let forgotten = self.journal.forget_events(before, self.max_event_bytes).await?;
-                if forgotten > 0 {
-                    tracing::info!(
-                        events = forgotten,
-                        "old events were let go: see journal.keep_days and journal.max_mb"
-                    );
-                }
                 house_kept = Instant::now();
             }
         }

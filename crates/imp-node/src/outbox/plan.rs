@@ -89,7 +89,7 @@ impl Inner {
     /// Whether the node can pay all of a message now, before anything is paid.
     pub(super) async fn check_room(&self, recipient: &NodeId, plan: &Plan) -> Result<(), Error> {
         let room = self.room(recipient).await?;
-        self.turns.set_limit(*recipient, room.max_in_flight);
+        self.turns.set_limit(*recipient, room.max_in_flight, room.direct);
         let needed = plan.amount().saturating_add(self.worst_fees(plan, &room));
         if room.spendable < needed {
             return Err(too_little(format!(

@@ -87,8 +87,9 @@ async fn follow_parts(inner: Arc<Inner>, open: OpenMessage) -> Result<(), Error>
         };
     }
     // Where there is no room the backend is asked all the same: its refusal is what the message ends with.
-    let limit = inner.room(&message.recipient).await.map_or(1, |room| room.max_in_flight);
-    inner.turns.set_limit(message.recipient, limit);
+    let room = inner.room(&message.recipient).await.map(|room| (room.max_in_flight, room.direct));
+    let (limit, direct) = room.unwrap_or((1, false));
+    inner.turns.set_limit(message.recipient, limit, direct);
     let plan = Plan::of_message(&message)?;
     Sending::new(inner, message, plan, number).send(Delivery::restore(parts), None).await
 }

@@ -135,6 +135,10 @@ impl Sending {
             if self.stopped.load(Ordering::Relaxed) {
                 return Err(PartError::Stopped);
             }
+            if self.inner.clock.now() >= self.attempt_until().deadline() {
+                let text = "no payment slot was free in time".to_owned();
+                return Err(PartError::Failed { cause: FailureCause::TimedOut, text });
+            }
             let (cause, text) = match self.attempt(part, slot).await? {
                 Ended::Settled => return Ok(()),
                 Ended::Unknown { doubt } => return Err(PartError::Unknown { doubt }),

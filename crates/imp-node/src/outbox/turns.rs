@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::store::outbox::Number;
 
+/// One slot of so many is never given to a recipient who shares channels with others.
+const SHARE_LEFT_TO_OTHERS: usize = 10;
+
 /// The queues. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
@@ -26,12 +29,15 @@ struct State {
     recipients: HashMap<NodeId, Recipient>,
     /// Recipients with somebody waiting, the next one first.
     rotation: VecDeque<NodeId>,
-    in_flight: usize,
+    /// Slots of recipients without a channel of their own: they share this node's channels.
+    shared_in_flight: usize,
 }
 
 #[derive(Debug, Default)]
 struct Recipient {
     limit: usize,
+    /// It has a channel with this node, so that nobody else's payments are in its way.
+    direct: bool,
     in_flight: usize,
     begun: VecDeque<oneshot::Sender<Slot>>,
     fresh: VecDeque<Waiting>,
@@ -102,10 +108,17 @@ impl Turns {
         Self { state: Arc::default(), stream }
     }
 
-    /// Notes how many payments a recipient can have in flight.
-    pub(super) fn set_limit(&self, recipient: NodeId, limit: usize) {
+    /// Notes how many payments a recipient can have in flight: over channels of its own, or over those that it shares
+    /// with others.
+    pub(super) fn set_limit(&self, recipient: NodeId, limit: usize, direct: bool) {
         let mut state = self.lock();
-        state.recipients.entry(recipient).or_default().limit = limit;
+        let known = state.recipients.entry(recipient).or_default();
+        // Payments that are under way stay counted where they were counted first.
+        if known.in_flight == 0 {
+            known.direct = direct;
+        }
+        // Whoever holds payments up on purpose must not hold up all others.
+        known.limit = if known.direct { limit } else { limit - limit / SHARE_LEFT_TO_OTHERS };
         self.grant(state);
     }
 
@@ -169,29 +182,9 @@ impl Turns {
 
     /// Hands out slots until no recipient can take one.
     fn grant(&self, mut state: MutexGuard<'_, State>) {
-        // What one recipient may have in flight, all may have together: they may share the channels.
-        let total = state.recipients.values().map(|recipient| recipient.limit).max().unwrap_or(0);
-        let mut passed = 0;
         let mut refused = Vec::new();
-        while passed < state.rotation.len() && state.in_flight < total {
-            let Some(id) = state.rotation.pop_front() else { break };
-            let Some(recipient) = state.recipients.get_mut(&id) else { continue };
-            recipient.forget_the_gone();
-            if recipient.begun.is_empty() && recipient.fresh.is_empty() {
-                continue;
-            }
-            let next = recipient.next(self.stream);
-            state.rotation.push_back(id);
-            let Some(Turn { ticket, unused }) = next else {
-                passed += 1;
-                continue;
-            };
-            passed = 0;
-            state.in_flight += 1;
-            if let Some(recipient) = state.recipients.get_mut(&id) {
-                recipient.in_flight += 1;
-            }
-            refused.extend(ticket.send(Slot { turns: self.clone(), recipient: id, unused }).err());
+        while let Some((recipient, Turn { ticket, unused })) = state.next_turn(self.stream) {
+            refused.extend(ticket.send(Slot { turns: self.clone(), recipient, unused }).err());
         }
         // A slot locks the state when it is dropped.
         drop(state);
@@ -200,6 +193,39 @@ impl Turns {
 }
 
 impl State {
+    /// Takes the next turn: recipients with nothing in flight go before the others, and each goes to the end of the
+    /// line after its turn.
+    fn next_turn(&mut self, stream: u32) -> Option<(NodeId, Turn)> {
+        let shared_limit = self.shared_limit();
+        let Self { recipients, rotation, shared_in_flight } = self;
+        rotation.retain(|id| recipients.get_mut(id).is_some_and(Recipient::waits));
+        for idle_first in [true, false] {
+            for place in 0..rotation.len() {
+                let Some(id) = rotation.get(place).copied() else { break };
+                let Some(recipient) = recipients.get_mut(&id) else { continue };
+                let room = recipient.direct || *shared_in_flight < shared_limit;
+                if !room || idle_first != (recipient.in_flight == 0) {
+                    continue;
+                }
+                let Some(turn) = recipient.next(stream) else { continue };
+                recipient.in_flight += 1;
+                *shared_in_flight += usize::from(!recipient.direct);
+                rotation.remove(place);
+                rotation.push_back(id);
+                return Some((id, turn));
+            }
+        }
+        None
+    }
+
+    /// How many payments recipients without a channel of their own may have in flight together: as many as the channels
+    /// take, of which each of them may have most.
+    fn shared_limit(&self) -> usize {
+        let shared = self.recipients.values().filter(|recipient| !recipient.direct);
+        let most = shared.map(|recipient| recipient.limit).max().unwrap_or(0);
+        most + most / (SHARE_LEFT_TO_OTHERS - 1)
+    }
+
     fn line(&mut self, recipient: NodeId, line: Service, stream: u32) -> &mut Line {
         self.recipients.entry(recipient).or_default().line(line, stream)
     }
@@ -214,9 +240,11 @@ impl Recipient {
         })
     }
 
-    fn forget_the_gone(&mut self) {
+    /// Whether anybody is in the queue who has not left it.
+    fn waits(&mut self) -> bool {
         self.begun.retain(|ticket| !ticket.is_closed());
         self.fresh.retain(|waiting| !waiting.ticket.is_closed());
+        !self.begun.is_empty() || !self.fresh.is_empty()
     }
 
     /// Who is next, with the number it gets. A message of a line that has no number to give waits, and so does what
@@ -261,7 +289,8 @@ impl Drop for Slot {
         let mut state = self.turns.lock();
         if let Some(recipient) = state.recipients.get_mut(&self.recipient) {
             recipient.in_flight -= 1;
-            state.in_flight -= 1;
+            let shared = !recipient.direct;
+            state.shared_in_flight -= usize::from(shared);
         }
         if let Some((service, number)) = self.unused
             && let Some(window) = state.line(self.recipient, service, self.turns.stream).window(number.stream)

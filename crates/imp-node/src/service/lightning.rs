@@ -12,7 +12,7 @@ use imp_lightning::{FailureReason, InvoiceState, LightningNode, PaymentState, re
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::outbox::CONFIRM_WITHIN;
+use crate::outbox::{CONFIRM_WITHIN, fee_limit};
 
 /// How long an invoice can be paid: a day, as LND's.
 const INVOICE_EXPIRY: Duration = Duration::from_secs(24 * 3600);
@@ -68,8 +68,7 @@ impl Lightning {
 
     async fn pay(&self, invoice: &str) -> Result<Preimage, Error> {
         let facts = read_invoice(invoice)?;
-        let amount = facts.amount.unwrap_or_default();
-        let fee_limit = self.fee_limit.unwrap_or(Msat::from_sat(10).max(Msat(amount.0 / 100)));
+        let fee_limit = fee_limit(self.fee_limit, facts.amount.unwrap_or_default());
         // Before the payment is begun: its end may come before the call that begins it has answered.
         let ended = self.follow(facts.hash);
         let hash = self.node.pay_invoice(invoice, fee_limit).await?;

@@ -165,7 +165,8 @@ pub trait InboxStore: Send + Sync + 'static {
     /// Makes a change, whole or not at all. The events are in the journal's tail when this returns.
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError>;
 
-    /// Forgets payments that came before a time. Their parts could then be taken a second time.
+    /// Forgets payments that came before a time, but not the newest of those that could not be read. Their parts could
+    /// then be taken a second time.
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError>;
 
     /// The value of a counter.

@@ -53,7 +53,8 @@ pub trait JournalStore: Send + Sync + 'static {
     /// The cursor of the oldest event that is kept; nothing where there are none.
     async fn oldest_cursor(&self) -> Result<Option<i64>, StoreError>;
 
-    /// Forgets events: those from before a time, and the oldest of what takes more than `max_bytes`. Returns how many.
+    /// Forgets the oldest events, as long as they are from before a time or all take more than `max_bytes`. Returns how
+    /// many.
     async fn forget_events(&self, before: UnixMillis, max_bytes: u64) -> Result<usize, StoreError>;
 
     /// Appends events and returns their cursors.

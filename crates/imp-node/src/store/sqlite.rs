@@ -57,8 +57,7 @@ impl SqliteStore {
     pub fn open(options: &SqliteOptions) -> Result<Self, StoreError> {
         let mut connection = open_file(&options.file)?;
         migrate::migrate(&mut connection, &options.backup_dir)?;
-        let last =
-            connection.query_row("SELECT coalesce(max(cursor), 0) FROM journal", [], |row| row.get(0))?;
+        let last = journal::last_cursor(&connection)?;
         let reader = Connection::open_with_flags(
             &options.file,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,

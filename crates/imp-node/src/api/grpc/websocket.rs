@@ -9,7 +9,6 @@ use imp_api::proto::websocket::{SubscribeRequest, SubscribeResponse};
 use tonic::{Request, Response, Status};
 
 use super::Calls;
-use crate::error::Error;
 use crate::events::Subscription;
 use crate::store::journal::JournalEvent;
 
@@ -42,7 +41,7 @@ async fn next(subscription: Option<Subscription>, with_cursor: bool) -> Option<(
     let mut subscription = subscription?;
     match subscription.next().await {
         Ok(event) => Some((Ok(response(&event, with_cursor)), Some(subscription))),
-        Err(error) => Some((Err(Error::from(error).into()), None)),
+        Err(error) => Some((Err(error.into()), None)),
     }
 }
 

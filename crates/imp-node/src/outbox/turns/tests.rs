@@ -10,7 +10,7 @@ fn node(n: u8) -> NodeId {
 
 fn turns(limit: usize) -> Turns {
     let turns = Turns::new(7);
-    turns.set_limit(node(1), limit);
+    turns.set_limit(node(1), limit, true);
     turns
 }
 
@@ -54,15 +54,37 @@ fn parts_of_messages_that_were_begun_go_before_new_messages() {
 }
 
 #[test]
-fn recipients_take_turns() {
-    let turns = turns(2);
-    turns.set_limit(node(2), 2);
+fn recipients_that_share_channels_take_turns() {
+    let turns = Turns::new(7);
+    for to in [1, 2, 3] {
+        turns.set_limit(node(to), 2, false);
+    }
     let mut first: Vec<_> = (0..5).map(|_| message(&turns, 1)).collect();
-    let slots: Vec<_> = first.iter_mut().filter_map(granted).collect();
+    let mut slots: Vec<_> = first.iter_mut().filter_map(granted).collect();
     assert_eq!(slots.len(), 2);
-    let mut other = message(&turns, 2);
-    drop(slots);
-    assert!(granted(&mut other).is_some(), "one slot of two went to the other recipient");
+    let (mut second, mut third) = (message(&turns, 2), message(&turns, 3));
+    assert!(granted(&mut second).is_none(), "two are in flight, and more the channels do not take");
+    slots.pop();
+    let of_second = granted(&mut second);
+    assert!(of_second.is_some(), "whoever has nothing in flight comes before who has");
+    assert!(granted(&mut third).is_none());
+    drop(of_second);
+    assert!(granted(&mut third).is_some());
+}
+
+#[test]
+fn whoever_holds_payments_up_does_not_hold_up_others() {
+    let turns = Turns::new(7);
+    turns.set_limit(node(1), 50, false);
+    turns.set_limit(node(2), 50, false);
+    turns.set_limit(node(3), 50, true);
+    let mut to_the_holder: Vec<_> = (0..100).map(|_| message(&turns, 1)).collect();
+    let held: Vec<_> = to_the_holder.iter_mut().filter_map(granted).collect();
+    assert_eq!(held.len(), 45);
+    assert!(granted(&mut message(&turns, 2)).is_some(), "a slot is left for whoever shares the channels");
+    let mut direct: Vec<_> = (0..60).map(|_| message(&turns, 3)).collect();
+    let slots: Vec<_> = direct.iter_mut().filter_map(granted).collect();
+    assert_eq!(slots.len(), 50, "and a channel of one's own is one's own");
 }
 
 #[test]
@@ -143,9 +165,11 @@ proptest! {
     #[test]
     fn slots_are_bounded_and_nobody_waits_while_one_is_free(ops in prop::collection::vec(op(), 1..200)) {
         let turns = Turns::new(7);
+        // The first has a channel of its own, the others share.
+        let direct = |to: u8| to == 1;
         let mut limits = [0, 3, 3, 3];
         for to in 1..4 {
-            turns.set_limit(node(to), 3);
+            turns.set_limit(node(to), 3, direct(to));
         }
         let mut tickets: Vec<(u8, Ticket)> = Vec::new();
         let mut slots: Vec<(u8, Slot)> = Vec::new();
@@ -164,7 +188,7 @@ proptest! {
                 }
                 Op::Limit(to, limit) => {
                     limits[usize::from(to)] = limit;
-                    turns.set_limit(node(to), limit);
+                    turns.set_limit(node(to), limit, direct(to));
                 }
                 Op::Leave(_) | Op::Release(_) => {}
             }
@@ -176,10 +200,11 @@ proptest! {
                 }
             }
             tickets = waiting;
-            let total = *limits.iter().max().unwrap();
+            let shared = slots.iter().filter(|(to, _)| !direct(*to)).count();
+            let shared_limit = *limits[2..].iter().max().unwrap();
             for (to, _) in &tickets {
                 let taken = slots.iter().filter(|(other, _)| other == to).count();
-                let full = taken >= limits[usize::from(*to)] || slots.len() >= total;
+                let full = taken >= limits[usize::from(*to)] || !direct(*to) && shared >= shared_limit;
                 prop_assert!(full, "{to} waits though {taken} of {} are taken", limits[usize::from(*to)]);
             }
         }

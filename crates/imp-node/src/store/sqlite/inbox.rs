@@ -14,6 +14,9 @@ use crate::store::inbox::{
 use crate::store::journal::JournalStore;
 use crate::store::{StoreError, journal::JournalEvent};
 
+/// Records of later versions that are kept for one that reads them; the oldest go first.
+const MAX_UNREAD: i64 = 10_000;
+
 #[async_trait]
 impl InboxStore for SqliteStore {
     async fn has_payment(&self, hash: PaymentHash) -> Result<bool, StoreError> {
@@ -103,9 +106,16 @@ impl InboxStore for SqliteStore {
 
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError> {
         self.write("forget_payments_before", move |connection| {
-            Ok(connection
-                .prepare_cached("DELETE FROM inbox_payment WHERE received_ms < ?1")?
-                .execute([row::int(time.0)])?)
+            let forgotten = connection
+                .prepare_cached("DELETE FROM inbox_payment WHERE received_ms < ?1 AND outcome <> 'unread'")?
+                .execute([row::int(time.0)])?;
+            let unread = connection
+                .prepare_cached(
+                    "DELETE FROM inbox_payment WHERE outcome = 'unread' AND rowid NOT IN
+                     (SELECT rowid FROM inbox_payment WHERE outcome = 'unread' ORDER BY received_ms DESC LIMIT ?1)",
+                )?
+                .execute([MAX_UNREAD])?;
+            Ok(forgotten + unread)
         })
         .await
     }
@@ -186,8 +196,8 @@ fn put_message(
         .prepare_cached(
             "INSERT INTO inbox_message (sender, message_id, service, part_count, stream, seq, floor_back, unordered,
              reply_to, begun_ms, held_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (sender, message_id) DO UPDATE SET reply_to = excluded.reply_to,
-             floor_back = excluded.floor_back, held_ms = excluded.held_ms",
+             ON CONFLICT (sender, message_id) DO UPDATE SET stream = excluded.stream, seq = excluded.seq,
+             floor_back = excluded.floor_back, reply_to = excluded.reply_to, held_ms = excluded.held_ms",
         )?
         .execute(params![
             sender.as_bytes(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use imp_core::time::UnixMillis;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, row, worker};
 use crate::store::StoreError;
@@ -14,7 +14,7 @@ use crate::store::journal::{JournalEvent, JournalStore, NewEvent, Tail};
 const EVENT_COST_BYTES: i64 = 200;
 
 /// Events that one transaction forgets.
-const FORGET_AT_ONCE: i64 = 10_000;
+const FORGET_AT_ONCE: i64 = 1_000;
 
 #[async_trait]
 impl JournalStore for SqliteStore {
@@ -44,26 +44,17 @@ impl JournalStore for SqliteStore {
     }
 
     async fn forget_events(&self, before: UnixMillis, max_bytes: u64) -> Result<usize, StoreError> {
-        // Looked up beside the writer, which must not stand still for a look at every row.
-        let last = self.read(move |connection| last_to_forget(connection, before, max_bytes)).await?;
         let mut forgotten = 0;
-        while let Some(last) = last {
+        loop {
+            // In small transactions, between which others have their turn.
             let gone = self
-                .write("forget_events", move |connection| {
-                    Ok(connection
-                        .prepare_cached(
-                            "DELETE FROM journal WHERE cursor IN
-                             (SELECT cursor FROM journal WHERE cursor <= ?1 ORDER BY cursor LIMIT ?2)",
-                        )?
-                        .execute(params![last, FORGET_AT_ONCE])?)
-                })
+                .write("forget_events", move |connection| forget_oldest(connection, before, max_bytes))
                 .await?;
-            if gone == 0 {
-                break;
-            }
             forgotten += gone;
+            if gone == 0 {
+                return Ok(forgotten);
+            }
         }
-        Ok(forgotten)
     }
 
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<i64>, StoreError> {
@@ -78,19 +69,55 @@ impl JournalStore for SqliteStore {
     }
 }
 
-/// The last event that is too old, or that does not fit with those after it.
-fn last_to_forget(
-    connection: &Connection,
-    before: UnixMillis,
-    max_bytes: u64,
-) -> Result<Option<i64>, StoreError> {
-    Ok(connection
+/// The newest cursor that was ever given, also where its event was let go.
+pub(super) fn last_cursor(connection: &Connection) -> Result<i64, StoreError> {
+    let last = connection
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'journal'", [], |row| row.get(0))
+        .optional()?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Forgets some of the oldest events, as long as each is from before a time or all take more than they may. Returns how
+/// many; an event that is younger keeps those after it, whatever the clock said when they came.
+fn forget_oldest(connection: &Connection, before: UnixMillis, max_bytes: u64) -> Result<usize, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT cursor, at_ms, length(CAST(data AS BLOB)) AS bytes FROM journal ORDER BY cursor LIMIT ?1",
+    )?;
+    let mut rows = query.query([FORGET_AT_ONCE])?;
+    let mut kept_bytes = journal_bytes(connection)?;
+    let mut last = None;
+    let mut gone_bytes = 0;
+    while let Some(row) = rows.next()? {
+        if row::time(row, "at_ms")? >= before && kept_bytes <= row::int(max_bytes) {
+            break;
+        }
+        let bytes = row.get::<_, i64>("bytes")? + EVENT_COST_BYTES;
+        kept_bytes -= bytes;
+        gone_bytes += bytes;
+        last = Some(row.get::<_, i64>("cursor")?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    add_journal_bytes(connection, -gone_bytes)?;
+    Ok(connection.prepare_cached("DELETE FROM journal WHERE cursor <= ?1")?.execute([last])?)
+}
+
+/// What all events take, as it is kept up to date with each of them.
+fn journal_bytes(connection: &Connection) -> Result<i64, StoreError> {
+    let bytes = connection
+        .prepare_cached("SELECT value FROM counter WHERE name = 'journal_bytes'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(bytes.unwrap_or(0))
+}
+
+fn add_journal_bytes(connection: &Connection, bytes: i64) -> Result<(), StoreError> {
+    connection
         .prepare_cached(
-            "SELECT max(cursor) FROM (SELECT cursor, at_ms,
-             sum(length(CAST(data AS BLOB)) + ?3) OVER (ORDER BY cursor DESC) AS bytes FROM journal)
-             WHERE at_ms < ?1 OR bytes > ?2",
+            "INSERT INTO counter (name, value) VALUES ('journal_bytes', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
         )?
-        .query_row(params![row::int(before.0), row::int(max_bytes), EVENT_COST_BYTES], |row| row.get(0))?)
+        .execute([bytes])?;
+    Ok(())
 }
 
 /// Adds committed events to the tail.
@@ -102,6 +129,7 @@ pub(super) fn push(tail: &Tail, events: &[JournalEvent]) {
 
 /// Appends an event within a transaction.
 pub(super) fn insert(connection: &Connection, event: NewEvent) -> Result<JournalEvent, StoreError> {
+    add_journal_bytes(connection, event.data.len() as i64 + EVENT_COST_BYTES)?;
     connection
         .prepare_cached(
             "INSERT INTO journal (at_ms, id, reply_to, from_pubkey, service, data, amount_sat, late)
