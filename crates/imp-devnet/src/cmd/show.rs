@@ -10,10 +10,7 @@ const WEBSOCKET_KEY: &str = "aW1wLWRldm5ldC1oZWxsbw==";
 
 /// The nodes of a net, and what can be typed to use them.
 pub(crate) fn net(nodes: &[NodeInfo], dir: &Path) -> String {
-    let imp = built_program("imp").map_or_else(
-        || "cargo run -q -p imp-cli --bin imp --".to_owned(),
-        |imp| quoted(&shortest(&imp).display().to_string()),
-    );
+    let imp = program("imp", "imp-cli");
     let mut text = String::new();
     for (place, node) in nodes.iter().enumerate() {
         let next = &nodes[(place + 1) % nodes.len()];
@@ -21,7 +18,8 @@ pub(crate) fn net(nodes: &[NodeInfo], dir: &Path) -> String {
         let _ = self::node(&mut text, node, next, &imp);
     }
     let dir = quoted(&shortest(dir).display().to_string());
-    let _ = writeln!(text, "\nmore: imp-devnet status|mine N|fund NODE|stop, each with --dir {dir}");
+    let own = program("imp-devnet", "imp-devnet");
+    let _ = writeln!(text, "\nmore: {own} status|mine N|fund NODE|stop, each with --dir {dir}");
     text
 }
 
@@ -48,6 +46,14 @@ fn node(text: &mut String, node: &NodeInfo, next: &NodeInfo, imp: &str) -> std::
          -H 'Sec-WebSocket-Key: {WEBSOCKET_KEY}' http://{http}/v1/subscribe"
     )?;
     writeln!(text, "    IMP_ADDR={grpc} {imp} watch")
+}
+
+/// How a program of this project is called.
+fn program(name: &str, package: &str) -> String {
+    built_program(name).map_or_else(
+        || format!("cargo run -q -p {package} --bin {name} --"),
+        |path| quoted(&shortest(&path).display().to_string()),
+    )
 }
 
 /// A path as seen from the working folder, if it is below.

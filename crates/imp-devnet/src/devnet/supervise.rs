@@ -105,12 +105,12 @@ impl Supervisor {
                     }
                 }
             };
+            self.state.send_modify(|state| state.given_up = Some(given_up.clone()));
+            (self.changed)();
             if deaths.proven {
                 // Else it is the start of the net that fails, with the same text.
-                self.around.report.say(&given_up);
+                self.around.report.say(given_up);
             }
-            self.state.send_modify(|state| state.given_up = Some(given_up));
-            (self.changed)();
             if !self.wait_for_start().await {
                 return;
             }

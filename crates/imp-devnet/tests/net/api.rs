@@ -44,6 +44,12 @@ impl Api {
         Self { http, base: format!("http://{}", node.http), pubkey: node.pubkey.clone() }
     }
 
+    /// Whether the node says that it can pay.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let ready = self.http.get(format!("{}/ready", self.base)).send().await;
+        ready.is_ok_and(|response| response.status().is_success())
+    }
+
     /// Sends a text; gives the id of the answer, or the text of the error.
     pub(crate) async fn send(&self, to: &str, msg: &str) -> Result<String, String> {
         self.post(json!({"pubkey": to, "msg": msg})).await

@@ -42,6 +42,9 @@ async fn burst(lab: &Lab, victim: &str) -> Vec<Sent> {
                 }
                 let text = format!("number {number}");
                 let answer = alice.send(&to, &text).await;
+                if answer.is_err() {
+                    wait_for("a node that can pay", || async { alice.is_ready().await.then_some(()) }).await;
+                }
                 succeeded.fetch_add(usize::from(answer.is_ok()), Ordering::Relaxed);
                 sent.push((text, answer));
             }

@@ -3,6 +3,7 @@
 //! Needs the program `impd`: `cargo build -p imp-node`.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stdout, reason = "shown when a test fails")]
 
 mod api;
 mod commits;
