@@ -77,12 +77,10 @@ fn lacks_updates(node: &Node, channel: &ChannelDetails) -> bool {
     !known.is_some_and(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
 }
 
-/// Hangs up on a peer that can be called again; the dialler does so. Blocks.
+/// Hangs up on a peer: the dialler of either end calls again, and where this end knows no address the other one does,
+/// which had called. Blocks.
 pub(super) fn reconnect(shared: &Shared, peer: &NodeId) {
     let Ok(node) = shared.node() else { return };
-    if shared.peers.candidates(&node, peer).is_empty() {
-        return;
-    }
     info!(%peer, "a channel is only half known: connecting again");
     // Not connected any more is as good.
     let _ = node.disconnect(public_key(peer));
