@@ -35,6 +35,8 @@ pub(super) struct Line {
     released: Vec<Release>,
     /// The state of the order that the store has.
     stored: Option<Snapshot>,
+    /// Messages whose rows contradict each other: to be removed with the next change.
+    broken: Vec<MessageId>,
 }
 
 /// A whole message.
@@ -53,7 +55,7 @@ impl Line {
     ) -> Result<Self, StoreError> {
         let rows = store.sender_rows(sender, service).await?;
         let (mut unfinished, mut held, mut waiting) = (HashMap::new(), HashMap::new(), Vec::new());
-        let mut begun = Vec::new();
+        let (mut begun, mut broken) = (Vec::new(), Vec::new());
         for KeptMessage { message, parts: kept } in rows.messages {
             if let Some(since) = message.held {
                 let bytes = kept.iter().map(|part| part.bytes).sum();
@@ -64,9 +66,14 @@ impl Line {
             let mut parts = Parts::new();
             for KeptPart { part: index, amount, bytes } in kept {
                 let header = header_of(&message, index);
-                parts.add(sender, &header, bytes, amount).map_err(|refused| StoreError::Damaged {
-                    what: format!("part {index} of message {}: {refused}", message.id),
-                })?;
+                if let Err(refused) = parts.add(sender, &header, bytes, amount) {
+                    // One message is lost; a node that did not start for it would lose them all.
+                    tracing::error!(%sender, message = %message.id, "part {index} in the store: {refused}");
+                    broken.push(message.id);
+                }
+            }
+            if broken.last() == Some(&message.id) {
+                continue;
             }
             // Begun, not touched: after a crash the wait for a part is at most as long as the first part allows.
             begun.push((message.stream, message.seq, message.begun));
@@ -80,7 +87,7 @@ impl Line {
             }
             None => (Order::new(), Vec::new()),
         };
-        Ok(Self { sender, service, order, unfinished, held, released, stored: snapshot })
+        Ok(Self { sender, service, order, unfinished, held, released, stored: snapshot, broken })
     }
 
     pub(super) const fn key(&self) -> (NodeId, Service) {
@@ -158,6 +165,9 @@ impl Line {
     ) -> Result<Result<InboxChange, PartRefused>, StoreError> {
         let Part { header, amount, chunk } = part;
         let fresh = InboxMessage::of(&header, now);
+        if let Some(refused) = self.contradiction(&header) {
+            return Ok(Err(refused));
+        }
         let Some(PartOf { index, .. }) = header.part else {
             let chunks = vec![InboxChunk { part: 0, amount, chunk }];
             return self.complete(store, Whole { message: fresh, chunks }, 0, now).await.map(Ok);
@@ -189,6 +199,16 @@ impl Line {
         chunks.push(chunk);
         chunks.sort_by_key(|chunk| chunk.part);
         self.complete(store, Whole { message, chunks }, index, now).await.map(Ok)
+    }
+
+    /// Why an envelope cannot be of the message whose id it bears: one that is waiting is whole already, and one that has
+    /// parts is not a single envelope.
+    fn contradiction(&self, header: &Header) -> Option<PartRefused> {
+        let found = header.part.map_or(1, |part| part.count);
+        let waiting = self.held.get(&header.id).or_else(|| {
+            self.unfinished.get(&header.id).map(|(message, _)| message).filter(|_| header.part.is_none())
+        })?;
+        Some(PartRefused::OtherCount { expected: waiting.part_count, found })
     }
 
     /// Publishes a whole message, or holds it back. Its part `last` is the one that is not in the store yet.
@@ -224,7 +244,12 @@ impl Line {
         mut whole: Option<Whole>,
         now: UnixMillis,
     ) -> Result<InboxChange, StoreError> {
-        let mut change = InboxChange::default();
+        let broken = std::mem::take(&mut self.broken);
+        let mut change = InboxChange {
+            count: vec!["inbox_broken"; broken.len()],
+            remove: broken.into_iter().map(|id| (self.sender, id)).collect(),
+            ..InboxChange::default()
+        };
         for Release { id, late } in released {
             let whole = match whole.take_if(|whole| whole.message.id == id) {
                 Some(whole) => whole,

@@ -221,3 +221,22 @@ async fn a_part_that_does_not_fit_the_others_is_refused() {
     bob.has_published(1).await;
     assert_eq!(bob.texts().await, ["of two, of two"]);
 }
+
+#[tokio::test]
+async fn an_id_that_is_used_for_two_messages_hurts_only_its_sender_and_no_restart() {
+    let (network, bob, mut mallory) = bob_and_mallory().await;
+    let part = |n, index| Header { part: Some(PartOf { index, count: 2 }), ..header(n, 1, 9, 9) };
+    // A message that is held, and then a part under its id; and the other way round.
+    mallory.send(bob.id, header(1, 1, 5, 5), b"held").await;
+    mallory.send(bob.id, part(1, 1), b"a part under the same id").await;
+    mallory.send(bob.id, part(2, 1), b"a part").await;
+    mallory.send(bob.id, header(2, 1, 6, 6), b"whole, under the same id").await;
+    counted(&bob, "inbox_part_refused", 2).await;
+    let bob = bob.restart().await;
+    let mut eve = Stranger::new(&network, "eve");
+    eve.send(bob.id, header(3, 1, 0, 0), b"another sender").await;
+    bob.has_published(1).await;
+    mallory.send(bob.id, header(4, 2, 0, 0), b"of the next run").await;
+    bob.has_published(3).await;
+    assert_eq!(bob.texts().await, ["another sender", "held", "of the next run"]);
+}
