@@ -68,8 +68,11 @@ impl Home {
         let child = self.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut daemon = Daemon(child);
         let own_pid = format!("\"pid\":{},", daemon.pid());
+        // From the open store on, signals are asked to stop rather than kills.
         daemon.wait_until("the log tells of a start", || {
-            std::fs::read_to_string(self.data_dir().join("log.txt")).is_ok_and(|log| log.contains(&own_pid))
+            std::fs::read_to_string(self.data_dir().join("log.txt")).is_ok_and(|log| {
+                log.find(&own_pid).is_some_and(|start| log[start..].contains("the store is open"))
+            })
         });
         daemon
     }
