@@ -12,11 +12,25 @@ use crate::proto::federate::federate_client::FederateClient;
 use crate::proto::federate::{
     LeaveFederationRequest, LeaveFederationResponse, RequestFederateRequest, RequestFederateResponse,
 };
+use crate::proto::imp::events::v1::events_client::EventsClient;
+use crate::proto::imp::events::v1::{ListEventsRequest, ListEventsResponse};
+use crate::proto::imp::lightning::v1::payments_client::PaymentsClient;
+use crate::proto::imp::lightning::v1::{
+    ListInvoicesRequest, ListInvoicesResponse, ListPaymentsRequest, ListPaymentsResponse, SendKeysendRequest,
+    SendKeysendResponse,
+};
+use crate::proto::imp::messaging::v1::messages_client::MessagesClient;
+use crate::proto::imp::messaging::v1::{
+    GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse, RetryMessageRequest,
+    RetryMessageResponse,
+};
 use crate::proto::imp::node::v1::node_client::NodeClient;
 use crate::proto::imp::node::v1::{
-    ConnectPeerRequest, ConnectPeerResponse, GetNodeRequest, GetNodeResponse, ListChannelsRequest,
-    ListChannelsResponse, NewAddressRequest, NewAddressResponse, OpenChannelRequest, OpenChannelResponse,
-    SyncChainRequest, SyncChainResponse,
+    CloseChannelRequest, CloseChannelResponse, ConnectPeerRequest, ConnectPeerResponse,
+    DisconnectPeerRequest, DisconnectPeerResponse, GetBalanceRequest, GetBalanceResponse, GetNodeRequest,
+    GetNodeResponse, ListChannelsRequest, ListChannelsResponse, ListPeersRequest, ListPeersResponse,
+    NewAddressRequest, NewAddressResponse, OpenChannelRequest, OpenChannelResponse, SendOnchainRequest,
+    SendOnchainResponse, SyncChainRequest, SyncChainResponse,
 };
 use crate::proto::lightning::lightning_client::LightningClient;
 use crate::proto::lightning::{
@@ -46,6 +60,9 @@ pub const DEFAULT_ADDR: &str = "127.0.0.1:8881";
 /// Metadata of a subscription's answer: the cursor that it stands at, so that one that breaks before its first event
 /// can be resumed without a gap.
 pub const CURSOR_METADATA: &str = "imp-cursor";
+
+/// Metadata of a call that pays, and the header of its REST form: the name under which it may be repeated.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The largest answer that is read: 64 MiB.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -208,6 +225,18 @@ calls! {
         /// Sends a text to another node and waits until its payments have settled.
         send_message(SendMessageRequest) -> SendMessageResponse;
     }
+    MessagesClient {
+        /// How a message stands that the node sent.
+        get_message(GetMessageRequest) -> GetMessageResponse;
+        /// Messages that the node sent.
+        list_messages(ListMessagesRequest) -> ListMessagesResponse;
+        /// Sends what is missing of a message that failed.
+        retry_message(RetryMessageRequest) -> RetryMessageResponse;
+    }
+    EventsClient {
+        /// Events that came in earlier.
+        list_events(ListEventsRequest) -> ListEventsResponse;
+    }
     LightningClient {
         /// Makes an invoice.
         generate_invoice(GenerateInvoiceRequest) -> GenerateInvoiceResponse;
@@ -215,6 +244,14 @@ calls! {
         pay_invoice(PayInvoiceRequest) -> PayInvoiceResponse;
         /// Tells whether an invoice of the node is paid.
         check_invoice(CheckInvoiceRequest) -> CheckInvoiceResponse;
+    }
+    PaymentsClient {
+        /// Pays a node without an invoice.
+        send_keysend(SendKeysendRequest) -> SendKeysendResponse;
+        /// Payments that the node made.
+        list_payments(ListPaymentsRequest) -> ListPaymentsResponse;
+        /// Invoices that the node made.
+        list_invoices(ListInvoicesRequest) -> ListInvoicesResponse;
     }
     SigningClient {
         /// Signs a text with the node's key.
@@ -231,8 +268,18 @@ calls! {
         new_address(NewAddressRequest) -> NewAddressResponse;
         /// Connects the node to another Lightning node.
         connect_peer(ConnectPeerRequest) -> ConnectPeerResponse;
+        /// Ends the connection to another Lightning node.
+        disconnect_peer(DisconnectPeerRequest) -> DisconnectPeerResponse;
+        /// Nodes that the node is connected to.
+        list_peers(ListPeersRequest) -> ListPeersResponse;
+        /// What the node holds.
+        get_balance(GetBalanceRequest) -> GetBalanceResponse;
+        /// Sends bitcoin from the on-chain wallet.
+        send_onchain(SendOnchainRequest) -> SendOnchainResponse;
         /// Opens a channel.
         open_channel(OpenChannelRequest) -> OpenChannelResponse;
+        /// Closes a channel.
+        close_channel(CloseChannelRequest) -> CloseChannelResponse;
         /// Has the node look at the chain now.
         sync_chain(SyncChainRequest) -> SyncChainResponse;
     }

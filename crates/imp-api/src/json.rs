@@ -157,6 +157,18 @@ pub fn decode_query(desc: &MessageDescriptor, query: &str) -> Result<Vec<u8>, Js
     query::message(desc, query)
 }
 
+/// Adds fields that stood in a URL's path to the protobuf of a request. They count, whatever the body or the query says.
+///
+/// # Errors
+/// [`JsonError::InvalidValue`].
+pub fn add_path_fields(
+    desc: &MessageDescriptor,
+    protobuf: &mut Vec<u8>,
+    fields: &[(&str, &str)],
+) -> Result<(), JsonError> {
+    query::path_fields(desc, protobuf, fields)
+}
+
 /// The JSON of a message: lowerCamelCase names in order of field numbers, zero values written, absent `optional` fields
 /// not, 64-bit numbers as text, no newline.
 ///

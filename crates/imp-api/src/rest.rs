@@ -13,7 +13,7 @@ use crate::descriptors;
 pub struct Route {
     /// GET, where the fields of the request stand in the query string, or POST, where they stand in the body.
     pub verb: Method,
-    /// The path, exactly.
+    /// The path, in which `{id}` stands for a UUID and `{pubkey}` for a public key: fields of the request.
     pub path: String,
     /// The RPC's path in gRPC, such as `/messaging.Messaging/SendMessage`.
     pub grpc_path: String,
@@ -25,6 +25,14 @@ pub struct Route {
     pub output: MessageDescriptor,
     /// Whether there are many answers. No RPC takes a stream of requests.
     pub server_streaming: bool,
+}
+
+impl Route {
+    /// The fields of the request that stand in a path which led here, by their proto names.
+    pub fn path_fields<'p>(&self, path: &'p str) -> Vec<(&str, &'p str)> {
+        let segments = self.path.split('/').zip(path.split('/'));
+        segments.filter_map(|(pattern, segment)| Some((field_of(pattern)?, segment))).collect()
+    }
 }
 
 /// What a verb and a path lead to.
@@ -42,6 +50,8 @@ pub enum Lookup<'a> {
 #[derive(Debug)]
 pub struct RouteTable {
     by_path: HashMap<String, Vec<Route>>,
+    /// Those with fields in their paths.
+    patterns: Vec<Route>,
 }
 
 /// The routes of this API.
@@ -52,31 +62,58 @@ pub fn routes() -> &'static RouteTable {
 
 impl RouteTable {
     fn new(pool: &DescriptorPool) -> Self {
-        let mut by_path = HashMap::<String, Vec<Route>>::new();
+        let mut table = Self { by_path: HashMap::new(), patterns: Vec::new() };
         for service in pool.services() {
-            for method in service.methods() {
-                if let Some(route) = route(pool, &method) {
-                    by_path.entry(route.path.clone()).or_default().push(route);
+            for route in service.methods().filter_map(|method| route(pool, &method)) {
+                if route.path.split('/').any(|segment| field_of(segment).is_some()) {
+                    table.patterns.push(route);
+                } else {
+                    table.by_path.entry(route.path.clone()).or_default().push(route);
                 }
             }
         }
-        Self { by_path }
+        table
     }
 
-    /// What stands at a path under a verb. Paths are compared byte by byte: case and a slash at the end count.
+    /// What stands at a path under a verb. Paths are compared byte by byte: case and a slash at the end count. A path that
+    /// is some route's own is no pattern's, whatever the verb.
     pub fn find(&self, verb: &Method, path: &str) -> Lookup<'_> {
-        match self.by_path.get(path) {
-            None => Lookup::NotFound,
-            Some(routes) => {
-                routes.iter().find(|route| route.verb == *verb).map_or(Lookup::WrongMethod, Lookup::Found)
-            }
+        let mut here: Vec<&Route> = self.by_path.get(path).into_iter().flatten().collect();
+        if here.is_empty() {
+            here.extend(self.patterns.iter().filter(|route| matches(&route.path, path)));
+        }
+        match here.iter().find(|route| route.verb == *verb) {
+            Some(route) => Lookup::Found(route),
+            None if here.is_empty() => Lookup::NotFound,
+            None => Lookup::WrongMethod,
         }
     }
 
     /// Every route, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.by_path.values().flatten()
+        self.by_path.values().flatten().chain(&self.patterns)
     }
+}
+
+/// The field that a segment of a pattern stands for.
+fn field_of(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    pattern.split('/').count() == path.split('/').count()
+        && pattern.split('/').zip(path.split('/')).all(|(pattern, segment)| match field_of(pattern) {
+            None => pattern == segment,
+            Some("id") => is_uuid(segment),
+            Some("pubkey") => segment.len() == 66 && segment.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            Some(_) => false,
+        })
+}
+
+/// Whether a text is a UUID in its usual form: 8-4-4-4-12 hexadecimal digits.
+fn is_uuid(text: &str) -> bool {
+    let groups = text.split('-').map(str::len);
+    groups.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// The route of a method, if it has the option `imp.http`.
@@ -132,6 +169,35 @@ mod tests {
         assert!(matches!(routes().find(&Method::POST, "/v1/subscribe"), Lookup::WrongMethod));
         for path in ["/", "", "/v1/message/send/", "/V1/message/send", "/v1/socket/sendrequest", "/v1/nope"] {
             assert!(matches!(routes().find(&Method::POST, path), Lookup::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_in_a_path_is_a_field() {
+        let id = "5fedffdc-c883-4aaf-95bc-358d7a79b7db";
+        let (path, retry) = (format!("/v1/message/{id}"), format!("/v1/message/{id}/retry"));
+        let Lookup::Found(route) = routes().find(&Method::GET, &path) else { panic!("no route") };
+        assert_eq!(route.method, "GetMessage");
+        assert_eq!(route.path_fields(&path), [("id", id)]);
+        assert!(matches!(routes().find(&Method::POST, &path), Lookup::WrongMethod));
+        assert!(
+            matches!(routes().find(&Method::POST, &retry), Lookup::Found(r) if r.method == "RetryMessage")
+        );
+        assert!(matches!(routes().find(&Method::GET, "/v1/message/send"), Lookup::WrongMethod));
+        for id in ["", "nope", &id[1..], &format!("{id}/"), &id.replace('-', "%2D"), &id.replace('f', "g")] {
+            let path = format!("/v1/message/{id}");
+            assert!(matches!(routes().find(&Method::GET, &path), Lookup::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn patterns_name_fields_of_their_requests_that_can_be_matched() {
+        for route in routes().iter() {
+            for field in route.path.split('/').filter_map(field_of) {
+                assert!(["id", "pubkey"].contains(&field), "{}", route.path);
+                let field = route.input.get_field_by_name(field).expect(&route.path);
+                assert_eq!(field.kind(), prost_reflect::Kind::String, "{}", route.path);
+            }
         }
     }
 }

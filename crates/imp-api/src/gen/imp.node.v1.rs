@@ -48,6 +48,12 @@ pub struct GetNodeResponse {
     /// Where the Lightning node listens, host:port; empty where it does not.
     #[prost(string, repeated, tag = "11")]
     pub listen: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Satoshis in the on-chain wallet, with those that are not confirmed and those held back for closing channels.
+    #[prost(int64, tag = "12")]
+    pub onchain_total_sat: i64,
+    /// Satoshis that can be received now over channels whose peer is connected.
+    #[prost(int64, tag = "13")]
+    pub receivable_sat: i64,
 }
 impl ::prost::Name for GetNodeResponse {
     const NAME: &'static str = "GetNodeResponse";
@@ -57,6 +63,54 @@ impl ::prost::Name for GetNodeResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/imp.node.v1.GetNodeResponse".into()
+    }
+}
+/// No parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBalanceRequest {}
+impl ::prost::Name for GetBalanceRequest {
+    const NAME: &'static str = "GetBalanceRequest";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.GetBalanceRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.GetBalanceRequest".into()
+    }
+}
+/// What the node holds, in satoshis.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBalanceResponse {
+    /// In the on-chain wallet, with what is not confirmed.
+    #[prost(int64, tag = "1")]
+    pub onchain_total_sat: i64,
+    /// Of that, what can be sent.
+    #[prost(int64, tag = "2")]
+    pub onchain_spendable_sat: i64,
+    /// Of that, what is held back so that channels can be closed when fees are high.
+    #[prost(int64, tag = "3")]
+    pub onchain_reserved_sat: i64,
+    /// This node's side of its channels, usable or not.
+    #[prost(int64, tag = "4")]
+    pub channel_sat: i64,
+    /// What can be sent now over channels whose peer is connected.
+    #[prost(int64, tag = "5")]
+    pub spendable_sat: i64,
+    /// What can be received now over channels whose peer is connected.
+    #[prost(int64, tag = "6")]
+    pub receivable_sat: i64,
+    /// What comes back from channels that are closing.
+    #[prost(int64, tag = "7")]
+    pub closing_sat: i64,
+}
+impl ::prost::Name for GetBalanceResponse {
+    const NAME: &'static str = "GetBalanceResponse";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.GetBalanceResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.GetBalanceResponse".into()
     }
 }
 /// No parameters.
@@ -158,6 +212,168 @@ impl ::prost::Name for NewAddressResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/imp.node.v1.NewAddressResponse".into()
+    }
+}
+/// Bitcoin to send.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendOnchainRequest {
+    /// An address on the node's network.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// Satoshis to send; 0 with `all`.
+    #[prost(int64, tag = "2")]
+    pub amount_sat: i64,
+    /// Send all there is, but for what open channels need in reserve.
+    #[prost(bool, tag = "3")]
+    pub all: bool,
+    /// The fee, in satoshis per virtual byte. Absent or 0: an estimate.
+    #[prost(int64, tag = "4")]
+    pub fee_sat_per_vbyte: i64,
+    /// Makes the call safe to repeat, as in SendMessage.
+    #[prost(string, optional, tag = "5")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for SendOnchainRequest {
+    const NAME: &'static str = "SendOnchainRequest";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.SendOnchainRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.SendOnchainRequest".into()
+    }
+}
+/// The transaction.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendOnchainResponse {
+    /// Its id: 64 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub txid: ::prost::alloc::string::String,
+}
+impl ::prost::Name for SendOnchainResponse {
+    const NAME: &'static str = "SendOnchainResponse";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.SendOnchainResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.SendOnchainResponse".into()
+    }
+}
+/// No parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPeersRequest {}
+impl ::prost::Name for ListPeersRequest {
+    const NAME: &'static str = "ListPeersRequest";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.ListPeersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.ListPeersRequest".into()
+    }
+}
+/// Other nodes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPeersResponse {
+    /// In no particular order.
+    #[prost(message, repeated, tag = "1")]
+    pub peers: ::prost::alloc::vec::Vec<Peer>,
+}
+impl ::prost::Name for ListPeersResponse {
+    const NAME: &'static str = "ListPeersResponse";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.ListPeersResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.ListPeersResponse".into()
+    }
+}
+/// A node that this one is, or keeps itself, connected to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Peer {
+    /// Its Lightning public key.
+    #[prost(string, tag = "1")]
+    pub pubkey: ::prost::alloc::string::String,
+    /// Its address, host:port.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Whether it is connected now.
+    #[prost(bool, tag = "3")]
+    pub connected: bool,
+}
+impl ::prost::Name for Peer {
+    const NAME: &'static str = "Peer";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.Peer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.Peer".into()
+    }
+}
+/// The node to disconnect from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DisconnectPeerRequest {
+    /// Its Lightning public key.
+    #[prost(string, tag = "1")]
+    pub pubkey: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DisconnectPeerRequest {
+    const NAME: &'static str = "DisconnectPeerRequest";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.DisconnectPeerRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.DisconnectPeerRequest".into()
+    }
+}
+/// Nothing to tell.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DisconnectPeerResponse {}
+impl ::prost::Name for DisconnectPeerResponse {
+    const NAME: &'static str = "DisconnectPeerResponse";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.DisconnectPeerResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.DisconnectPeerResponse".into()
+    }
+}
+/// The channel to close.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseChannelRequest {
+    /// This end's name for the channel, as ListChannels has it.
+    #[prost(string, tag = "1")]
+    pub user_channel_id: ::prost::alloc::string::String,
+    /// Close it alone, for a peer that is away or does not answer.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+impl ::prost::Name for CloseChannelRequest {
+    const NAME: &'static str = "CloseChannelRequest";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.CloseChannelRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.CloseChannelRequest".into()
+    }
+}
+/// The channel is being closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseChannelResponse {}
+impl ::prost::Name for CloseChannelResponse {
+    const NAME: &'static str = "CloseChannelResponse";
+    const PACKAGE: &'static str = "imp.node.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "imp.node.v1.CloseChannelResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/imp.node.v1.CloseChannelResponse".into()
     }
 }
 /// The node to connect to.
@@ -366,6 +582,21 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "GetNode"));
             self.inner.unary(req, path, codec).await
         }
+        /// What the node holds, on the chain and in channels. For the owner only.
+        pub async fn get_balance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetBalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetBalanceResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/imp.node.v1.Node/GetBalance");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "GetBalance"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Channels with other nodes. For the owner only.
         pub async fn list_channels(
             &mut self,
@@ -394,6 +625,51 @@ pub mod node_client {
             let path = http::uri::PathAndQuery::from_static("/imp.node.v1.Node/NewAddress");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "NewAddress"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends bitcoin from the on-chain wallet, and answers once the transaction is handed to the network. For the owner only.
+        pub async fn send_onchain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SendOnchainRequest>,
+        ) -> std::result::Result<tonic::Response<super::SendOnchainResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/imp.node.v1.Node/SendOnchain");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "SendOnchain"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Nodes that this one is, or keeps itself, connected to. For the owner only.
+        pub async fn list_peers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPeersResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/imp.node.v1.Node/ListPeers");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "ListPeers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the connection to a node with which there is no channel. For the owner only.
+        pub async fn disconnect_peer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DisconnectPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::DisconnectPeerResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/imp.node.v1.Node/DisconnectPeer");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "DisconnectPeer"));
             self.inner.unary(req, path, codec).await
         }
         /// Connects to another Lightning node. For the owner only.
@@ -426,6 +702,22 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "OpenChannel"));
             self.inner.unary(req, path, codec).await
         }
+        /// Closes a channel: together with the other end, or where `force` is set alone, which takes longer and costs more. For
+        /// the owner only.
+        pub async fn close_channel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CloseChannelRequest>,
+        ) -> std::result::Result<tonic::Response<super::CloseChannelResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/imp.node.v1.Node/CloseChannel");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("imp.node.v1.Node", "CloseChannel"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Looks at the chain now rather than at the next poll. For the owner only.
         pub async fn sync_chain(
             &mut self,
@@ -455,6 +747,11 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::GetNodeRequest>,
         ) -> std::result::Result<tonic::Response<super::GetNodeResponse>, tonic::Status>;
+        /// What the node holds, on the chain and in channels. For the owner only.
+        async fn get_balance(
+            &self,
+            request: tonic::Request<super::GetBalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetBalanceResponse>, tonic::Status>;
         /// Channels with other nodes. For the owner only.
         async fn list_channels(
             &self,
@@ -465,6 +762,21 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::NewAddressRequest>,
         ) -> std::result::Result<tonic::Response<super::NewAddressResponse>, tonic::Status>;
+        /// Sends bitcoin from the on-chain wallet, and answers once the transaction is handed to the network. For the owner only.
+        async fn send_onchain(
+            &self,
+            request: tonic::Request<super::SendOnchainRequest>,
+        ) -> std::result::Result<tonic::Response<super::SendOnchainResponse>, tonic::Status>;
+        /// Nodes that this one is, or keeps itself, connected to. For the owner only.
+        async fn list_peers(
+            &self,
+            request: tonic::Request<super::ListPeersRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListPeersResponse>, tonic::Status>;
+        /// Ends the connection to a node with which there is no channel. For the owner only.
+        async fn disconnect_peer(
+            &self,
+            request: tonic::Request<super::DisconnectPeerRequest>,
+        ) -> std::result::Result<tonic::Response<super::DisconnectPeerResponse>, tonic::Status>;
         /// Connects to another Lightning node. For the owner only.
         async fn connect_peer(
             &self,
@@ -475,6 +787,12 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::OpenChannelRequest>,
         ) -> std::result::Result<tonic::Response<super::OpenChannelResponse>, tonic::Status>;
+        /// Closes a channel: together with the other end, or where `force` is set alone, which takes longer and costs more. For
+        /// the owner only.
+        async fn close_channel(
+            &self,
+            request: tonic::Request<super::CloseChannelRequest>,
+        ) -> std::result::Result<tonic::Response<super::CloseChannelResponse>, tonic::Status>;
         /// Looks at the chain now rather than at the next poll. For the owner only.
         async fn sync_chain(
             &self,
@@ -586,6 +904,43 @@ pub mod node_server {
                     };
                     Box::pin(fut)
                 }
+                "/imp.node.v1.Node/GetBalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetBalanceSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::GetBalanceRequest> for GetBalanceSvc<T> {
+                        type Response = super::GetBalanceResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetBalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::get_balance(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetBalanceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/imp.node.v1.Node/ListChannels" => {
                     #[allow(non_camel_case_types)]
                     struct ListChannelsSvc<T: Node>(pub Arc<T>);
@@ -660,6 +1015,114 @@ pub mod node_server {
                     };
                     Box::pin(fut)
                 }
+                "/imp.node.v1.Node/SendOnchain" => {
+                    #[allow(non_camel_case_types)]
+                    struct SendOnchainSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::SendOnchainRequest> for SendOnchainSvc<T> {
+                        type Response = super::SendOnchainResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SendOnchainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::send_onchain(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SendOnchainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/imp.node.v1.Node/ListPeers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPeersSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::ListPeersRequest> for ListPeersSvc<T> {
+                        type Response = super::ListPeersResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::ListPeersRequest>) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::list_peers(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPeersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/imp.node.v1.Node/DisconnectPeer" => {
+                    #[allow(non_camel_case_types)]
+                    struct DisconnectPeerSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::DisconnectPeerRequest> for DisconnectPeerSvc<T> {
+                        type Response = super::DisconnectPeerResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DisconnectPeerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::disconnect_peer(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DisconnectPeerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/imp.node.v1.Node/ConnectPeer" => {
                     #[allow(non_camel_case_types)]
                     struct ConnectPeerSvc<T: Node>(pub Arc<T>);
@@ -719,6 +1182,43 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = OpenChannelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/imp.node.v1.Node/CloseChannel" => {
+                    #[allow(non_camel_case_types)]
+                    struct CloseChannelSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::CloseChannelRequest> for CloseChannelSvc<T> {
+                        type Response = super::CloseChannelResponse;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseChannelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Node>::close_channel(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CloseChannelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -42,6 +42,9 @@ pub struct GenerateInvoiceRequest {
     /// A text that the payer sees, at most 639 bytes. Absent: none.
     #[prost(string, tag = "2")]
     pub memo: ::prost::alloc::string::String,
+    /// Seconds until the invoice expires, 1 to 31,536,000 (a year). Absent: 86,400 (a day).
+    #[prost(int64, optional, tag = "100")]
+    pub expiry_secs: ::core::option::Option<i64>,
 }
 impl ::prost::Name for GenerateInvoiceRequest {
     const NAME: &'static str = "GenerateInvoiceRequest";
@@ -76,6 +79,9 @@ pub struct PayInvoiceRequest {
     /// A BOLT 11 invoice with an amount.
     #[prost(string, tag = "1")]
     pub invoice: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat, as in SendMessage.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for PayInvoiceRequest {
     const NAME: &'static str = "PayInvoiceRequest";

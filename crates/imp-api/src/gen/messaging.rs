@@ -15,6 +15,17 @@ pub struct SendMessageRequest {
     /// The id of the message that this one answers; any text of at most 255 bytes. Arrives unchanged.
     #[prost(string, tag = "4")]
     pub reply_to_id: ::prost::alloc::string::String,
+    /// Seconds for which the node goes on trying when the recipient cannot be reached now, at most 604,800 (7 days). The
+    /// call then answers with the id and a `state` as soon as the message is kept. Absent or 0: one try, and its failure is
+    /// the answer.
+    #[prost(int64, optional, tag = "100")]
+    pub keep_secs: ::core::option::Option<i64>,
+    /// Makes the call safe to repeat: 1 to 255 printable ASCII characters, kept for 7 days. A call with a key that was used
+    /// before sends nothing twice and answers what became of the first one; a failed message is completed, within 24 hours.
+    /// Another request under the same key is ALREADY_EXISTS. In REST also the header `Idempotency-Key`, in gRPC the
+    /// metadata `idempotency-key`.
+    #[prost(string, optional, tag = "101")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for SendMessageRequest {
     const NAME: &'static str = "SendMessageRequest";
@@ -32,6 +43,9 @@ pub struct SendMessageResponse {
     /// The message's id, a UUID; the recipient sees the same one.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
+    /// queued, sending or settled. Only where the call gave `keep_secs`.
+    #[prost(string, optional, tag = "100")]
+    pub state: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for SendMessageResponse {
     const NAME: &'static str = "SendMessageResponse";

@@ -3,6 +3,21 @@ pub mod federate {
     include!("federate.rs");
 }
 pub mod imp {
+    pub mod events {
+        pub mod v1 {
+            include!("imp.events.v1.rs");
+        }
+    }
+    pub mod lightning {
+        pub mod v1 {
+            include!("imp.lightning.v1.rs");
+        }
+    }
+    pub mod messaging {
+        pub mod v1 {
+            include!("imp.messaging.v1.rs");
+        }
+    }
     pub mod node {
         pub mod v1 {
             include!("imp.node.v1.rs");

@@ -42,6 +42,10 @@ pub struct VerifyRequest {
     /// 104 characters of zbase32.
     #[prost(string, tag = "2")]
     pub signature: ::prost::alloc::string::String,
+    /// The Lightning public key of the node that is said to have signed: 66 hexadecimal digits. Absent: this node, its
+    /// channel peers, or any node in its view of the network.
+    #[prost(string, optional, tag = "100")]
+    pub pubkey: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for VerifyRequest {
     const NAME: &'static str = "VerifyRequest";
@@ -56,7 +60,7 @@ impl ::prost::Name for VerifyRequest {
 /// The judgement on a signature.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VerifyResponse {
-    /// Whether this node's key made the signature over this text.
+    /// Whether that node's key made the signature over this text.
     #[prost(bool, tag = "1")]
     pub result: bool,
 }
@@ -167,7 +171,7 @@ pub mod signing_client {
             req.extensions_mut().insert(GrpcMethod::new("signing.Signing", "SignMessage"));
             self.inner.unary(req, path, codec).await
         }
-        /// Tells whether this node signed a text.
+        /// Tells whether a node signed a text: the one that is named, or else this node or any that it knows of, as LND does.
         pub async fn verify_signature(
             &mut self,
             request: impl tonic::IntoRequest<super::VerifyRequest>,
@@ -196,7 +200,7 @@ pub mod signing_server {
             &self,
             request: tonic::Request<super::SignRequest>,
         ) -> std::result::Result<tonic::Response<super::SignResponse>, tonic::Status>;
-        /// Tells whether this node signed a text.
+        /// Tells whether a node signed a text: the one that is named, or else this node or any that it knows of, as LND does.
         async fn verify_signature(
             &self,
             request: tonic::Request<super::VerifyRequest>,

@@ -1,6 +1,6 @@
-//! Requests of GET: their fields stand in the query string.
+//! Fields of a request that stand in its URL: in the query string of a GET, and in the path of either verb.
 
-use prost_reflect::{Kind, MessageDescriptor};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::JsonError;
 use super::decode::{Scalar, echo, kind_name, scalar_of_text};
@@ -18,27 +18,39 @@ pub(super) fn message(desc: &MessageDescriptor, query: &str) -> Result<Vec<u8>, 
             }
             seen.push(field.number());
         }
-        let scalar = match field.kind() {
-            Kind::Bool => match value.as_ref() {
-                "true" | "1" => Some(Scalar::Varint(1)),
-                "false" | "0" => Some(Scalar::Varint(0)),
-                _ => None,
-            },
-            Kind::String | Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Enum(_) => {
-                scalar_of_text(&field, &value)
-            }
-            _ => return Err(JsonError::Unsupported { field: field.json_name().to_owned() }),
-        };
-        match scalar {
-            Some(scalar) => scalar.write(field.number(), &mut protobuf),
-            None => {
-                return Err(JsonError::InvalidValue {
-                    field: field.json_name().to_owned(),
-                    kind: kind_name(&field.kind()),
-                    value: format!("{:?}", echo(&value)),
-                });
-            }
-        }
+        scalar(&field, &value)?.write(field.number(), &mut protobuf);
     }
     Ok(protobuf)
+}
+
+/// Of a field that stands twice the last one counts, so that what is appended replaces what a body said.
+pub(super) fn path_fields(
+    desc: &MessageDescriptor,
+    protobuf: &mut Vec<u8>,
+    fields: &[(&str, &str)],
+) -> Result<(), JsonError> {
+    for (name, value) in fields {
+        let Some(field) = desc.get_field_by_name(name) else { continue };
+        scalar(&field, value)?.write(field.number(), protobuf);
+    }
+    Ok(())
+}
+
+fn scalar(field: &FieldDescriptor, value: &str) -> Result<Scalar, JsonError> {
+    let scalar = match field.kind() {
+        Kind::Bool => match value {
+            "true" | "1" => Some(Scalar::Varint(1)),
+            "false" | "0" => Some(Scalar::Varint(0)),
+            _ => None,
+        },
+        Kind::String | Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Enum(_) => {
+            scalar_of_text(field, value)
+        }
+        _ => return Err(JsonError::Unsupported { field: field.json_name().to_owned() }),
+    };
+    scalar.ok_or_else(|| JsonError::InvalidValue {
+        field: field.json_name().to_owned(),
+        kind: kind_name(&field.kind()),
+        value: format!("{:?}", echo(value)),
+    })
 }

@@ -220,7 +220,7 @@ fn a_query_string_is_read_like_text() {
             .map(|protobuf| SubscribeRequest::decode(protobuf.as_slice()).unwrap())
             .map_err(|error| error.to_string())
     };
-    let expected = |after, cursor| Ok(SubscribeRequest { after, cursor });
+    let expected = |after, cursor| Ok(SubscribeRequest { after, cursor, ..Default::default() });
     assert_eq!(read(""), expected(None, None));
     assert_eq!(read("after=7&cursor=true&token=x&&="), expected(Some(7), Some(true)));
     assert_eq!(read("after=1e2&cursor=0"), expected(Some(100), Some(false)));
@@ -239,7 +239,7 @@ fn a_query_string_is_read_like_text() {
 
 #[test]
 fn answers_are_written_as_the_original_did() {
-    assert_eq!(to_json(&SendMessageResponse { id: "x".into() }), r#"{"id":"x"}"#);
+    assert_eq!(to_json(&SendMessageResponse { id: "x".into(), state: None }), r#"{"id":"x"}"#);
     assert_eq!(to_json(&StopSocketResponse {}), "{}");
     let socket = StartSocketResponse { protocol: "udp".into(), port1: ":6000".into(), ..Default::default() };
     assert_eq!(to_json(&socket), r#"{"protocol":"udp","ip":"","port1":":6000","port2":""}"#);
@@ -290,8 +290,15 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn any_request() -> impl Strategy<Value = SendMessageRequest> {
-    (any::<String>(), any::<String>(), any::<i64>(), any::<String>()).prop_map(
-        |(msg, pubkey, amount, reply_to_id)| SendMessageRequest { msg, pubkey, amount, reply_to_id },
+    (any::<String>(), any::<String>(), any::<i64>(), any::<String>(), any::<Option<i64>>()).prop_map(
+        |(msg, pubkey, amount, reply_to_id, keep_secs)| SendMessageRequest {
+            msg,
+            pubkey,
+            amount,
+            reply_to_id,
+            keep_secs,
+            idempotency_key: None,
+        },
     )
 }
 

@@ -14,11 +14,14 @@ pub(crate) async fn run(addr: &str, output: Output, command: InvoiceCommand) -> 
     let client = Client::connect(addr).await?;
     match command {
         InvoiceCommand::New { amount, memo } => {
-            let answer = client.generate_invoice(GenerateInvoiceRequest { amount, memo }).await?;
+            let answer = client
+                .generate_invoice(GenerateInvoiceRequest { amount, memo, ..Default::default() })
+                .await?;
             output.print(&answer, |answer| fields(&[("invoice", &answer.invoice)]))?;
         }
         InvoiceCommand::Pay { bolt11 } => {
-            let answer = client.pay_invoice(PayInvoiceRequest { invoice: bolt11 }).await?;
+            let answer =
+                client.pay_invoice(PayInvoiceRequest { invoice: bolt11, ..Default::default() }).await?;
             output.print(&answer, |answer| fields(&[("preimage", &answer.preimage)]))?;
         }
         InvoiceCommand::Check { bolt11 } => {

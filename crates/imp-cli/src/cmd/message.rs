@@ -16,6 +16,7 @@ pub(crate) async fn run(addr: &str, output: Output, command: MessageCommand) -> 
         pubkey,
         amount: amount.unwrap_or_default(),
         reply_to_id: reply_to.unwrap_or_default(),
+        ..Default::default()
     };
     let answer = Client::connect(addr).await?.send_message(request).await?;
     output.print(&answer, |answer| fields(&[("id", &answer.id)]))?;

@@ -18,7 +18,7 @@ pub(crate) async fn sign(addr: &str, output: Output, args: Sign) -> Result<ExitC
 }
 
 pub(crate) async fn verify(addr: &str, output: Output, args: Verify) -> Result<ExitCode, Failure> {
-    let request = VerifyRequest { msg: text_or_stdin(args.text)?, signature: args.signature };
+    let request = VerifyRequest { msg: text_or_stdin(args.text)?, signature: args.signature, pubkey: None };
     let answer = Client::connect(addr).await?.verify_signature(request).await?;
     output.print(&answer, |answer| fields(&[("valid", word(answer.result))]))?;
     Ok(yes_or_no(answer.result))

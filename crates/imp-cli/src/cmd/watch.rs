@@ -49,7 +49,7 @@ async fn watch(addr: &str, output: Output, args: Watch) -> Result<std::convert::
 
 /// A subscription that shows its cursors, so that it can be resumed.
 async fn subscribe(addr: &str, after: Option<i64>) -> Result<Events, ClientError> {
-    let request = SubscribeRequest { after, cursor: Some(true) };
+    let request = SubscribeRequest { after, cursor: Some(true), ..Default::default() };
     Client::connect(addr).await?.subscribe(request).await
 }
 

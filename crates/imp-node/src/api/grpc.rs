@@ -31,6 +31,9 @@ use tonic_health::pb::health_server::HealthServer;
 
 use imp_api::descriptors;
 use imp_api::proto::federate::federate_server::{Federate, FederateServer};
+use imp_api::proto::imp::events::v1::events_server::{Events, EventsServer};
+use imp_api::proto::imp::lightning::v1::payments_server::{Payments, PaymentsServer};
+use imp_api::proto::imp::messaging::v1::messages_server::{Messages, MessagesServer};
 use imp_api::proto::imp::node::v1::node_server::{Node, NodeServer};
 use imp_api::proto::lightning::lightning_server::{Lightning, LightningServer};
 use imp_api::proto::messaging::messaging_server::{Messaging, MessagingServer};
@@ -86,14 +89,20 @@ macro_rules! services {
 }
 
 services! {
+    /// Adds the history of events.
+    events: Events as EventsServer,
     /// Adds federation.
     federate: Federate as FederateServer,
     /// Adds invoices.
     lightning: Lightning as LightningServer,
+    /// Adds what became of messages.
+    messages: Messages as MessagesServer,
     /// Adds messages.
     messaging: Messaging as MessagingServer,
     /// Adds the node's own affairs.
     node: Node as NodeServer,
+    /// Adds payments and invoices.
+    payments: Payments as PaymentsServer,
     /// Adds signatures.
     signing: Signing as SigningServer,
     /// Adds the UDP relay.

@@ -23,7 +23,7 @@ use tonic::transport::server::TcpConnectInfo;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use imp_api::client::CURSOR_METADATA;
+use imp_api::client::{CURSOR_METADATA, IDEMPOTENCY_KEY};
 use imp_api::error::{Code, StatusBody};
 use imp_api::json;
 use imp_api::rest::{Lookup, Route, routes};
@@ -113,6 +113,10 @@ impl Rest {
             http::Method::GET => json::decode_query(&route.input, parts.uri.query().unwrap_or_default()),
             _ => json::decode_request(&route.input, &read_body(body, self.edge.max_request_bytes).await?),
         };
+        let protobuf = protobuf.and_then(|mut protobuf| {
+            json::add_path_fields(&route.input, &mut protobuf, &route.path_fields(parts.uri.path()))?;
+            Ok(protobuf)
+        });
         let call = call::unary(self.routes.clone(), route, rpc_request(&parts, protobuf, deadline)?);
         let answer = match deadline {
             None => call.await,
@@ -187,9 +191,11 @@ fn rpc_request(
         let (local_addr, remote_addr) = (connection.local_addr, connection.remote_addr);
         request.extensions_mut().insert(TcpConnectInfo { local_addr, remote_addr });
     }
-    let id = parts.headers.get(X_REQUEST_ID).and_then(|id| MetadataValue::try_from(id.as_bytes()).ok());
-    if let Some(id) = id {
-        request.metadata_mut().insert(REQUEST_ID, id);
+    for name in [REQUEST_ID, IDEMPOTENCY_KEY] {
+        let value = parts.headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
+        if let Some(value) = value {
+            request.metadata_mut().insert(name, value);
+        }
     }
     if let Some(deadline) = deadline {
         request.set_timeout(deadline);

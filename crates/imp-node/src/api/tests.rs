@@ -59,7 +59,7 @@ impl Messaging for Echo {
             "request" => request_id.unwrap(),
             _ => format!("{}|{}|{}|{}", asked.msg, asked.pubkey, asked.amount, asked.reply_to_id),
         };
-        Ok(Response::new(SendMessageResponse { id }))
+        Ok(Response::new(SendMessageResponse { state: None, id }))
     }
 }
 

@@ -16,7 +16,7 @@ impl Lightning for Calls {
         &self,
         request: Request<GenerateInvoiceRequest>,
     ) -> Result<Response<GenerateInvoiceResponse>, Status> {
-        let GenerateInvoiceRequest { amount, memo } = request.into_inner();
+        let GenerateInvoiceRequest { amount, memo, .. } = request.into_inner();
         let invoice = self.services()?.lightning.generate_invoice(amount, &memo).await?;
         Ok(Response::new(GenerateInvoiceResponse { invoice }))
     }

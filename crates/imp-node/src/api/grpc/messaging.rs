@@ -14,9 +14,9 @@ impl Messaging for Calls {
         &self,
         request: Request<SendMessageRequest>,
     ) -> Result<Response<SendMessageResponse>, Status> {
-        let SendMessageRequest { msg, pubkey, amount, reply_to_id } = request.into_inner();
+        let SendMessageRequest { msg, pubkey, amount, reply_to_id, .. } = request.into_inner();
         let services = self.sending(Service::Message)?;
         let id = services.messaging.send(SendMessage { msg, pubkey, amount, reply_to_id }).await?;
-        Ok(Response::new(SendMessageResponse { id: id.to_string() }))
+        Ok(Response::new(SendMessageResponse { id: id.to_string(), state: None }))
     }
 }

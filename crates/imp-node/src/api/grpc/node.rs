@@ -30,6 +30,7 @@ impl Node for Calls {
             channel_sat: sat(status.in_channels.to_sat_floor()),
             spendable_sat: sat(status.spendable.to_sat_floor()),
             listen: status.listen.iter().map(ToString::to_string).collect(),
+            ..Default::default()
         }))
     }
 
@@ -40,6 +41,41 @@ impl Node for Calls {
         require_owner(&request)?;
         let channels = self.services()?.node.channels().await?.into_iter().map(channel).collect();
         Ok(Response::new(proto::ListChannelsResponse { channels }))
+    }
+
+    async fn get_balance(
+        &self,
+        _: Request<proto::GetBalanceRequest>,
+    ) -> Result<Response<proto::GetBalanceResponse>, Status> {
+        Err(Status::unimplemented("method GetBalance not implemented"))
+    }
+
+    async fn send_onchain(
+        &self,
+        _: Request<proto::SendOnchainRequest>,
+    ) -> Result<Response<proto::SendOnchainResponse>, Status> {
+        Err(Status::unimplemented("method SendOnchain not implemented"))
+    }
+
+    async fn list_peers(
+        &self,
+        _: Request<proto::ListPeersRequest>,
+    ) -> Result<Response<proto::ListPeersResponse>, Status> {
+        Err(Status::unimplemented("method ListPeers not implemented"))
+    }
+
+    async fn disconnect_peer(
+        &self,
+        _: Request<proto::DisconnectPeerRequest>,
+    ) -> Result<Response<proto::DisconnectPeerResponse>, Status> {
+        Err(Status::unimplemented("method DisconnectPeer not implemented"))
+    }
+
+    async fn close_channel(
+        &self,
+        _: Request<proto::CloseChannelRequest>,
+    ) -> Result<Response<proto::CloseChannelResponse>, Status> {
+        Err(Status::unimplemented("method CloseChannel not implemented"))
     }
 
     async fn new_address(

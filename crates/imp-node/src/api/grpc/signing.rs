@@ -20,7 +20,7 @@ impl Signing for Calls {
         request: Request<VerifyRequest>,
     ) -> Result<Response<VerifyResponse>, Status> {
         self.active(Service::Sign)?;
-        let VerifyRequest { msg, signature } = request.into_inner();
+        let VerifyRequest { msg, signature, .. } = request.into_inner();
         let result = self.services()?.signing.verify(&msg, &signature);
         Ok(Response::new(VerifyResponse { result }))
     }

@@ -20,7 +20,7 @@ impl Websocket for Calls {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let SubscribeRequest { after, cursor } = request.into_inner();
+        let SubscribeRequest { after, cursor, .. } = request.into_inner();
         let subscription = self.events.subscribe(after).await?;
         let position = subscription.position();
         let with_cursor = after.is_some() || cursor.unwrap_or(false);
