@@ -78,7 +78,7 @@ async fn journal(dir: &Path, events: usize) {
         id: number.to_string(),
         reply_to: String::new(),
         from,
-        service: Service::Message,
+        service: Service::Message.into(),
         data: text.clone(),
         amount_sat: 1,
         late: false,

@@ -142,7 +142,7 @@ mod tests {
             id: n.to_string(),
             reply_to: String::new(),
             from: key.parse::<NodeId>().unwrap(),
-            service: Service::Message,
+            service: Service::Message.into(),
             data: format!("text {n}"),
             amount_sat: 1,
             late: false,

@@ -284,7 +284,7 @@ impl Line {
             id: whole.message.id.to_string(),
             reply_to: whole.message.reply_to,
             from: self.sender,
-            service: self.service,
+            service: self.service.into(),
             data: String::from_utf8(body).ok()?,
             amount_sat: amount.to_sat_floor(),
             late,

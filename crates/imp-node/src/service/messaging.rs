@@ -77,7 +77,7 @@ impl Messaging {
             id: id.to_string(),
             reply_to: draft.reply_to,
             from: self.own,
-            service: draft.service,
+            service: draft.service.into(),
             data,
             amount_sat: 0,
             late: false,

@@ -1,6 +1,7 @@
 //! The journal: events, in the order in which subscribers get them.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -11,19 +12,70 @@ use tokio::sync::watch;
 
 use super::StoreError;
 
+/// What an event belongs to: its `serviceType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceType {
+    /// What came from another node under the record of a service: all that the 2021 API had.
+    Record(Service),
+    /// Payments and invoices of this node.
+    Lightning,
+}
+
+impl ServiceType {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Record(Service::Federate),
+        Self::Record(Service::Message),
+        Self::Record(Service::Sign),
+        Self::Record(Service::Socket),
+        Self::Record(Service::Vpn),
+        Self::Lightning,
+    ];
+
+    /// Its name in events and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Record(service) => service.name(),
+            Self::Lightning => "lightning",
+        }
+    }
+
+    /// The one with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
+    }
+
+    /// Whether the 2021 API had it. Events of the others reach only subscribers that ask for them.
+    pub const fn is_original(self) -> bool {
+        matches!(self, Self::Record(_))
+    }
+}
+
+impl fmt::Display for ServiceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl From<Service> for ServiceType {
+    fn from(service: Service) -> Self {
+        Self::Record(service)
+    }
+}
+
 /// An event that is not in the journal yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// When it is published.
     pub at: UnixMillis,
-    /// The id that the sender's call returned.
+    /// The id that the sender's call returned; for what no call sent, an id of its own.
     pub id: String,
     /// The id of the message that this one answers, or nothing.
     pub reply_to: String,
-    /// The sender.
+    /// The sender; for what no other node sent, this node.
     pub from: NodeId,
     /// What it belongs to.
-    pub service: Service,
+    pub service: ServiceType,
     /// The text.
     pub data: String,
     /// Satoshis that came with it.

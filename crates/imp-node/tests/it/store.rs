@@ -184,7 +184,7 @@ async fn a_change_of_the_inbox_is_made_whole_or_not_at_all() {
         id: id(1).to_string(),
         reply_to: String::new(),
         from: node(),
-        service: Service::Message,
+        service: Service::Message.into(),
         data: "first second\0".to_owned(),
         amount_sat: 2,
         late: true,

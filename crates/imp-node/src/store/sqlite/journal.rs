@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, row, worker};
 use crate::store::StoreError;
-use crate::store::journal::{JournalEvent, JournalStore, NewEvent, Tail};
+use crate::store::journal::{JournalEvent, JournalStore, NewEvent, ServiceType, Tail};
 
 /// What an event takes beside its text, about.
 const EVENT_COST_BYTES: i64 = 200;
@@ -154,7 +154,7 @@ fn from_row(row: &Row<'_>) -> Result<JournalEvent, StoreError> {
         id: row.get("id")?,
         reply_to: row.get("reply_to")?,
         from: row::node_id(row, "from_pubkey")?,
-        service: row::service(row, "service")?,
+        service: row::named(row, "service", ServiceType::from_name)?,
         data: row.get("data")?,
         amount_sat: row::uint(row, "amount_sat")?,
         late: row.get("late")?,
