@@ -1,5 +1,6 @@
 use std::process::Stdio;
 
+use imp_api::proto::messaging::SendMessageRequest;
 use serde_json::{Value, json};
 
 use super::server::TestServer;
@@ -11,18 +12,28 @@ async fn a_message_is_sent_with_all_its_parts() {
     let addr = server.addr();
     let done =
         run(imp(&addr, &["message", "send", "02ab", "hi there", "--amount", "10", "--reply-to", "r"])).await;
-    assert_eq!((code(&done), stdout(&done), stderr(&done)), (0, "id: \"hi there\" 02ab 10 \"r\"\n", ""));
+    assert_eq!((code(&done), stdout(&done), stderr(&done)), (0, "id: m1\n", ""));
     let done = run(imp(&addr, &["message", "send", "02ab", "--json", "-hyphen"])).await;
     let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(answer, json!({"id": "\"-hyphen\" 02ab 0 \"\""}));
+    assert_eq!(answer, json!({"id": "m1"}));
     assert_eq!(stdout(&done).lines().count(), 1);
+    let first = SendMessageRequest {
+        msg: "hi there".into(),
+        pubkey: "02ab".into(),
+        amount: 10,
+        reply_to_id: "r".into(),
+        ..Default::default()
+    };
+    let second = SendMessageRequest { msg: "-hyphen".into(), pubkey: "02ab".into(), ..Default::default() };
+    assert_eq!(server.asked::<SendMessageRequest>(), [first, second]);
 }
 
 #[tokio::test]
 async fn a_text_can_come_from_standard_input_to_the_last_byte() {
     let server = TestServer::start().await;
     let done = run_with_input(imp(&server.addr(), &["message", "send", "02ab", "-"]), "é\n".as_bytes()).await;
-    assert_eq!((code(&done), stdout(&done)), (0, "id: \"é\\n\" 02ab 0 \"\"\n"));
+    assert_eq!((code(&done), stdout(&done)), (0, "id: m1\n"));
+    assert_eq!(server.asked::<SendMessageRequest>()[0].msg, "é\n");
     let done = run_with_input(imp(&server.addr(), &["sign", "-"]), b"a\xff").await;
     assert_eq!((code(&done), stderr(&done)), (2, "imp: standard input is no UTF-8 text\n"));
 }

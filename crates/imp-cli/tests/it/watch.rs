@@ -1,6 +1,6 @@
 use std::process::Stdio;
 
-use imp_api::proto::websocket::SubscribeResponse;
+use imp_api::proto::websocket::{SubscribeRequest, SubscribeResponse};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -36,6 +36,16 @@ impl Watching {
     }
 }
 
+/// Waits until this many subscriptions have been made, and tells from where on.
+async fn subscriptions(server: &TestServer, count: usize) -> Vec<Option<i64>> {
+    let asked = server.asked_times::<SubscribeRequest>(count).await;
+    assert!(
+        asked.iter().all(|request| request.cursor == Some(true)),
+        "without cursors nothing can be resumed"
+    );
+    asked.into_iter().map(|request| request.after).collect()
+}
+
 fn event(cursor: i64) -> SubscribeResponse {
     SubscribeResponse {
         id: format!("e{cursor}"),
@@ -52,8 +62,8 @@ fn event(cursor: i64) -> SubscribeResponse {
 async fn events_are_shown_as_they_come_until_ctrl_c() {
     let server = TestServer::start().await;
     let mut watch = Watching::start(&server.addr(), &[]);
-    assert_eq!(server.subscriptions(1).await, [None]);
-    server.events.send(event(42)).unwrap();
+    assert_eq!(subscriptions(&server, 1).await, [None]);
+    server.publish(event(42));
     for expected in ["message from 02ab, 1 sat", "  id e42", "    one", "    two"] {
         assert_eq!(watch.line().await, expected);
     }
@@ -67,12 +77,12 @@ async fn events_are_shown_as_they_come_until_ctrl_c() {
 async fn json_is_one_object_a_line_with_a_cursor_only_for_those_who_ask() {
     let server = TestServer::start().await;
     let mut plain = Watching::start(&server.addr(), &["--json"]);
-    server.subscriptions(1).await;
+    subscriptions(&server, 1).await;
     let mut with_cursor = Watching::start(&server.addr(), &["--json", "--cursor"]);
-    server.subscriptions(2).await;
+    subscriptions(&server, 2).await;
     let mut after = Watching::start(&server.addr(), &["--json", "--after", "7"]);
-    assert_eq!(server.subscriptions(3).await, [None, None, Some(7)]);
-    server.events.send(event(42)).unwrap();
+    assert_eq!(subscriptions(&server, 3).await, [None, None, Some(7)]);
+    server.publish(event(42));
     let expected = json!({
         "id": "e42", "replyToId": "", "fromPubkey": "02ab", "data": "one\ntwo", "serviceType": "message", "amount": "1"
     });
@@ -87,15 +97,15 @@ async fn json_is_one_object_a_line_with_a_cursor_only_for_those_who_ask() {
 async fn a_watch_goes_on_where_it_was_when_the_node_comes_back() {
     let server = TestServer::start().await;
     let mut watch = Watching::start(&server.addr(), &["--json", "--cursor"]);
-    server.subscriptions(1).await;
-    server.events.send(event(42)).unwrap();
+    subscriptions(&server, 1).await;
+    server.publish(event(42));
     assert!(watch.line().await.contains("e42"));
     let addr = server.crash();
     let note = watch.note().await;
     assert!(note.starts_with("imp: ") && note.ends_with("; trying again in 1 s"), "{note}");
 
     let server = TestServer::start_at(addr).await;
-    assert_eq!(server.subscriptions(1).await, [Some(42)]);
+    assert_eq!(subscriptions(&server, 1).await, [Some(42)]);
     loop {
         let note = watch.note().await;
         if !note.contains("trying again") {
@@ -103,7 +113,7 @@ async fn a_watch_goes_on_where_it_was_when_the_node_comes_back() {
             break;
         }
     }
-    server.events.send(event(43)).unwrap();
+    server.publish(event(43));
     assert!(watch.line().await.contains("e43"));
 }
 
@@ -111,9 +121,9 @@ async fn a_watch_goes_on_where_it_was_when_the_node_comes_back() {
 async fn a_watch_that_saw_no_event_yet_misses_none_either() {
     let server = TestServer::start().await;
     let _watch = Watching::start(&server.addr(), &[]);
-    server.subscriptions(1).await;
+    subscriptions(&server, 1).await;
     let server = TestServer::start_at(server.crash()).await;
-    assert_eq!(server.subscriptions(1).await, [Some(CURSOR_AT_START)]);
+    assert_eq!(subscriptions(&server, 1).await, [Some(CURSOR_AT_START)]);
 }
 
 #[tokio::test]
