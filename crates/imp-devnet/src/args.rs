@@ -71,6 +71,9 @@ pub(crate) struct Up {
     /// 8882, 9991 and 9992, 10001 and 10002, ..].
     #[arg(long, value_name = "free|FIRST", value_parser = str::parse::<Ports>)]
     pub(crate) ports: Option<Ports>,
+    /// Let web pages of this origin call the nodes, such as http://localhost:8000; may be repeated.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
     /// Where to write a JSON file with the nodes, once all can be used [default: DIR/ready.json].
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
@@ -113,6 +116,7 @@ impl Up {
             fresh: self.fresh,
             ports: self.ports.unwrap_or(defaults.ports),
             topology: self.topology,
+            allowed_origins: self.allow_origin.clone(),
             ready_file: self.ready_file.clone(),
             restart: !self.no_restart,
             mine_interval: (self.mine_interval > 0).then(|| Duration::from_secs(self.mine_interval)),

@@ -142,7 +142,7 @@ impl Devnet {
         let mut specs = Vec::with_capacity(nodes);
         for (name, ports) in names.into_iter().zip(ports) {
             let spec = NodeSpec { data_dir: dir.node(&name)?, name, ports };
-            spec.write_config(server.addr(), &dir.chain().join("rpc-cookie"))?;
+            spec.write_config(server.addr(), &dir.chain().join("rpc-cookie"), &options.allowed_origins)?;
             specs.push(spec);
         }
         dir.write_control(&control(&server, &ready, &specs))?;

@@ -66,19 +66,31 @@ impl NodeSpec {
 
     /// Writes the node's configuration file. A file and not the environment, so that the node can be run by hand in the
     /// same way; the chain's password stays in the chain's own file.
-    pub(super) fn write_config(&self, chain_rpc: SocketAddr, cookie_file: &Path) -> anyhow::Result<()> {
-        dir::write_private(&self.config_file(), self.config(chain_rpc, cookie_file)?.as_bytes())
+    pub(super) fn write_config(
+        &self,
+        chain_rpc: SocketAddr,
+        cookie_file: &Path,
+        allowed_origins: &[String],
+    ) -> anyhow::Result<()> {
+        let config = self.config(chain_rpc, cookie_file, allowed_origins)?;
+        dir::write_private(&self.config_file(), config.as_bytes())
     }
 
-    fn config(&self, chain_rpc: SocketAddr, cookie_file: &Path) -> anyhow::Result<String> {
+    fn config(
+        &self,
+        chain_rpc: SocketAddr,
+        cookie_file: &Path,
+        allowed_origins: &[String],
+    ) -> anyhow::Result<String> {
         // A JSON string is a YAML string.
         let quoted = |path: &Path| serde_json::to_string(path).context("a path is not UTF-8");
         let NodePorts { grpc, http, lightning } = self.ports;
         let (name, data_dir, cookie_file) = (&self.name, quoted(&self.data_dir)?, quoted(cookie_file)?);
+        let allowed_origins = serde_json::to_string(allowed_origins)?;
         Ok(format!(
             "# Written by imp-devnet at each start.\n\
              data_dir: {data_dir}\n\
-             server:\n  grpc_addr: {grpc}\n  http_addr: {http}\n\
+             server:\n  grpc_addr: {grpc}\n  http_addr: {http}\n  allowed_origins: {allowed_origins}\n\
              lightning:\n  backend: ldk\n  ldk:\n    network: regtest\n    \
              bitcoind_url: http://{chain_rpc}\n    bitcoind_cookie_file: {cookie_file}\n    \
              listen: [\"{lightning}\"]\n    alias: {name}\n"
@@ -204,11 +216,13 @@ mod tests {
             data_dir: "/tmp/a \"net\"/alice".into(),
             ports: NodePorts { grpc: addr(1), http: addr(2), lightning: addr(3) },
         };
-        let config = spec.config(addr(4), Path::new("/tmp/cookie")).unwrap();
+        let config =
+            spec.config(addr(4), Path::new("/tmp/cookie"), &["http://localhost:8000".to_owned()]).unwrap();
         for line in [
             r#"data_dir: "/tmp/a \"net\"/alice""#,
             "  grpc_addr: 127.0.0.1:1",
             "  http_addr: 127.0.0.1:2",
+            r#"  allowed_origins: ["http://localhost:8000"]"#,
             "    network: regtest",
             "    bitcoind_url: http://127.0.0.1:4",
             r#"    bitcoind_cookie_file: "/tmp/cookie""#,

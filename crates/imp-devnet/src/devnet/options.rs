@@ -30,6 +30,8 @@ pub struct Options {
     pub ports: Ports,
     /// Which nodes have channels with each other.
     pub topology: Topology,
+    /// Origins of web pages that may call the nodes, such as `http://localhost:8000`.
+    pub allowed_origins: Vec<String>,
     /// Where the ready file is written; `ready.json` in the directory if absent.
     pub ready_file: Option<PathBuf>,
     /// Start a node again that dies.
@@ -53,6 +55,7 @@ impl Default for Options {
             fresh: false,
             ports: Ports::Customary,
             topology: Topology::Line,
+            allowed_origins: Vec::new(),
             ready_file: None,
             restart: true,
             mine_interval: Some(Duration::from_secs(1)),
