@@ -1,8 +1,10 @@
-//! A typed client: one method for each RPC, over plaintext HTTP/2.
+//! A typed client: one method for each RPC, over plaintext HTTP/2, by TCP or by a unix socket.
 
 use std::error::Error as _;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::Authority;
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Status, Streaming};
@@ -78,7 +80,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 #[non_exhaustive]
 pub enum ClientError {
     /// The address is none.
-    #[error("{addr:?} is no address: give host:port, such as {DEFAULT_ADDR}")]
+    #[error("{addr:?} is no address: give host:port, such as {DEFAULT_ADDR}, or unix:PATH")]
     Address {
         /// The address as given.
         addr: String,
@@ -86,7 +88,7 @@ pub enum ClientError {
     /// Nothing was sent, for nobody listens there.
     #[error("no IMP node answers at {addr}: is impd running?")]
     NotReachable {
-        /// Host and port.
+        /// Host and port, or `unix:` and the path.
         addr: String,
         /// What the network said.
         #[source]
@@ -95,7 +97,7 @@ pub enum ClientError {
     /// The connection ended before the answer. What was asked for may have been done all the same.
     #[error("the connection to the IMP node at {addr} broke before it answered")]
     Lost {
-        /// Host and port.
+        /// Host and port, or `unix:` and the path.
         addr: String,
         /// What the network said.
         #[source]
@@ -114,18 +116,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a node's gRPC address, `host:port`.
+    /// Connects to a node's gRPC address: `host:port`, or `unix:` and the path of a socket.
     ///
     /// # Errors
     /// [`ClientError::Address`], or [`ClientError::NotReachable`] after five seconds at most.
     pub async fn connect(addr: &str) -> Result<Self, ClientError> {
-        let malformed = || ClientError::Address { addr: addr.to_owned() };
-        let authority = addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/');
-        let parsed: http::uri::Authority = authority.parse().map_err(|_| malformed())?;
-        if parsed.port_u16().is_none() || parsed.as_str().contains('@') {
-            return Err(malformed());
-        }
-        let endpoint = Endpoint::from_shared(format!("http://{parsed}")).map_err(|_| malformed())?;
+        let (addr, endpoint) =
+            endpoint(addr).ok_or_else(|| ClientError::Address { addr: addr.to_owned() })?;
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -134,11 +131,11 @@ impl Client {
             .keep_alive_while_idle(true)
             .connect()
             .await
-            .map_err(|error| ClientError::NotReachable { addr: parsed.to_string(), source: error.into() })?;
-        Ok(Self { channel, addr: parsed.to_string() })
+            .map_err(|error| ClientError::NotReachable { addr: addr.clone(), source: error.into() })?;
+        Ok(Self { channel, addr })
     }
 
-    /// The node's address, `host:port`.
+    /// The node's address: `host:port`, or `unix:` and the path of a socket.
     pub fn addr(&self) -> &str {
         &self.addr
     }
@@ -171,6 +168,26 @@ impl Client {
         }
         ClientError::Lost { addr, source: Box::new(status) }
     }
+}
+
+/// An address as it is shown, and where it leads; nothing if it is none.
+fn endpoint(addr: &str) -> Option<(String, Endpoint)> {
+    if let Some(path) = addr.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() || path.contains('\0') {
+            return None;
+        }
+        let addr = format!("unix:{path}");
+        let endpoint = Endpoint::from_shared(addr.clone()).ok()?;
+        // A socket has no host, and HTTP needs one: the name that every node lets in.
+        return Some((addr, endpoint.origin(Uri::from_static("http://localhost"))));
+    }
+    let authority = addr.strip_prefix("http://").unwrap_or(addr).trim_end_matches('/');
+    let authority: Authority = authority.parse().ok()?;
+    if authority.port_u16().is_none() || authority.as_str().contains('@') {
+        return None;
+    }
+    Some((authority.to_string(), Endpoint::from_shared(format!("http://{authority}")).ok()?))
 }
 
 /// A running subscription.
@@ -313,9 +330,17 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_none_is_told_so() {
-        for addr in
-            ["", "127.0.0.1", "nonsense here:1", "https://127.0.0.1:1", "a@b:1", "127.0.0.1:99999", "/x"]
-        {
+        for addr in [
+            "",
+            "127.0.0.1",
+            "nonsense here:1",
+            "https://127.0.0.1:1",
+            "a@b:1",
+            "127.0.0.1:99999",
+            "/x",
+            "unix:",
+            "unix://",
+        ] {
             let error = Client::connect(addr).await.expect_err(addr);
             assert!(matches!(error, ClientError::Address { .. }), "{addr}: {error}");
         }
@@ -327,6 +352,12 @@ mod tests {
         for addr in [format!("{free}"), format!("http://{free}/")] {
             let error = Client::connect(&addr).await.unwrap_err();
             assert_eq!(error.to_string(), format!("no IMP node answers at {free}: is impd running?"));
+        }
+        for addr in ["unix:/nowhere/imp.sock", "unix:///nowhere/imp.sock"] {
+            let error = Client::connect(addr).await.unwrap_err();
+            assert!(matches!(error, ClientError::NotReachable { .. }));
+            let expected = "no IMP node answers at unix:/nowhere/imp.sock: is impd running?";
+            assert_eq!(error.to_string(), expected);
         }
     }
 }
