@@ -24,7 +24,9 @@ mod channel;
 mod knobs;
 mod node;
 mod payment;
+mod peers;
 mod rng;
+mod wallet;
 mod world;
 
 use std::fmt;
@@ -66,6 +68,8 @@ pub struct FakeOptions {
     pub slots_per_channel: usize,
     /// On-chain balance of a new node in satoshis. Default 10,000,000.
     pub onchain_sat: u64,
+    /// What a node keeps on chain for each of its channels, in satoshis. Default 25,000, as with LDK.
+    pub reserve_sat: u64,
 }
 
 impl Default for FakeOptions {
@@ -80,6 +84,7 @@ impl Default for FakeOptions {
             balance: Msat::from_sat(500_000),
             slots_per_channel: 50,
             onchain_sat: 10_000_000,
+            reserve_sat: 25_000,
         }
     }
 }
@@ -154,7 +159,8 @@ impl FakeNetwork {
         self.shared.epoch + self.shared.started.elapsed()
     }
 
-    /// All the money there is, on chain, in channels and in flight: no payment changes it.
+    /// All the money there is, on chain, in channels and in flight, with what was paid to miners and to others' addresses:
+    /// no payment changes it.
     pub fn total(&self) -> Msat {
         self.look().total()
     }

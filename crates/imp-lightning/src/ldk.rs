@@ -2,7 +2,7 @@
 //!
 //! [`LdkNode`] owns the library's node and the runtime that it lives in. Calls go to threads of that runtime, for the
 //! library's own calls block. Around the library stand a store on top of ours (`store`), a look at the chain before the
-//! start (`preflight`), the reasons for refused payments (`outlook`), payments over restarts (`send`), events that are
+//! start (`preflight`), the reasons for refused payments (`outlook`), payments over restarts (`resume`), events that are
 //! taken once (`events`), a dialler (`dial`) and a repair of channels that others cannot find (`gossip`).
 //!
 //! A payment to a node behind a hop of lnd that fails because the node is away makes the library forget the node's
@@ -20,10 +20,13 @@ mod outlook;
 mod pay;
 mod peers;
 mod preflight;
+mod resume;
 mod send;
 mod start;
 mod store;
+mod wallet;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,6 +38,7 @@ use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash};
 use imp_core::wire::signature;
 use ldk_node::Node;
+use ldk_node::lightning::ln::types::ChannelId;
 use ldk_node::payment::PaymentDirection;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -48,10 +52,12 @@ use crate::ldk::in_flight::InFlight;
 use crate::ldk::names::payment_id;
 use crate::ldk::outlook::Outlook;
 use crate::ldk::peers::AddressBook;
+use crate::ldk::resume::Lost;
 use crate::ldk::store::LdkStore;
+use crate::onchain::Transfer;
 use crate::port::{
     Channel, InvoiceState, Keysend, LightningError, LightningEvent, LightningNode, Network, NodeStatus,
-    OpenChannel, PaymentState, SendError, SendRoom,
+    OnchainAmount, OpenChannel, PaymentState, Peer, SendError, SendRoom,
 };
 
 /// How long a stop may take. The library bounds its own steps by more than that; what it has not stored by then is
@@ -60,12 +66,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(12);
 
 /// How long a node may take to answer a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long a look at the chain may take.
-const SYNC_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often the wait for the library's first look at the chain looks whether it is over.
-const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// An embedded Lightning node.
 ///
@@ -95,6 +95,10 @@ struct Shared {
     in_flight: InFlight,
     events: EventGate,
     peers: AddressBook,
+    /// Held by who sends from the on-chain wallet.
+    transfers: Mutex<()>,
+    /// Channels that were closed by both ends in this run.
+    closed_together: Mutex<HashSet<ChannelId>>,
 }
 
 /// When the chain was looked at, in Unix seconds.
@@ -262,7 +266,7 @@ impl LightningNode for LdkNode {
     }
 
     async fn resume_keysend(&self, payment: Keysend, patience: Duration) -> Result<PaymentState, SendError> {
-        self.resume(payment, patience).await
+        self.resume(Lost::Keysend(payment), patience).await
     }
 
     async fn create_invoice(
@@ -276,8 +280,18 @@ impl LightningNode for LdkNode {
     }
 
     async fn pay_invoice(&self, invoice: &str, fee_limit: Msat) -> Result<PaymentHash, SendError> {
-        let invoice = invoice.to_owned();
-        self.run(move |shared, node| shared.begin_invoice(node, &invoice, fee_limit)).await?
+        let payable = invoice::payable(invoice, &self.shared.id, self.shared.network)?;
+        self.run(move |shared, node| shared.begin_invoice(node, &payable, fee_limit)).await?
+    }
+
+    async fn resume_invoice(
+        &self,
+        invoice: &str,
+        fee_limit: Msat,
+        patience: Duration,
+    ) -> Result<PaymentState, SendError> {
+        let payable = invoice::payable(invoice, &self.shared.id, self.shared.network)?;
+        self.resume(Lost::Invoice { payable, fee_limit }, patience).await
     }
 
     async fn payment(&self, hash: PaymentHash) -> Result<Option<PaymentState>, LightningError> {
@@ -306,6 +320,16 @@ impl LightningNode for LdkNode {
             .map_err(|fault| LightningError::Failed(format!("the wallet gives no address: {fault}")))
     }
 
+    async fn send_onchain(
+        &self,
+        address: &str,
+        amount: OnchainAmount,
+        fee_rate_sat_per_vbyte: Option<u64>,
+    ) -> Result<String, LightningError> {
+        let transfer = Transfer::of(address, amount, fee_rate_sat_per_vbyte, self.shared.network)?;
+        self.run(move |shared, node| shared.transfer(node, &transfer)).await?
+    }
+
     async fn connect(&self, peer: &NodeId, address: &str) -> Result<(), LightningError> {
         let (peer, address) = (*peer, address.to_owned());
         let late = format!("{peer} at {address} does not answer in time");
@@ -314,6 +338,15 @@ impl LightningNode for LdkNode {
             Ok(connected) => connected?,
             Err(_) => Err(LightningError::Failed(late)),
         }
+    }
+
+    async fn list_peers(&self) -> Result<Vec<Peer>, LightningError> {
+        Ok(self.run(Shared::known_peers).await?)
+    }
+
+    async fn disconnect(&self, peer: &NodeId) -> Result<(), LightningError> {
+        let peer = *peer;
+        self.run(move |shared, node| shared.hang_up(node, &peer)).await?
     }
 
     async fn open_channel(&self, channel: OpenChannel) -> Result<u128, LightningError> {
@@ -325,22 +358,17 @@ impl LightningNode for LdkNode {
         self.run(move |shared, node| shared.open(node, &channel)).await?
     }
 
+    async fn close_channel(&self, user_channel_id: u128, force: bool) -> Result<(), LightningError> {
+        self.run(move |shared, node| shared.close(node, user_channel_id, force)).await?
+    }
+
+    async fn knows_node(&self, node: &NodeId) -> Result<bool, LightningError> {
+        let id = *node;
+        Ok(self.run(move |shared, node| shared.knows(node, &id)).await?)
+    }
+
     async fn sync_chain(&self) -> Result<u32, LightningError> {
-        let sync = async {
-            // The library's first look must be its own: one that is asked for before would break its later ones.
-            while !self.run(Shared::is_synced).await? {
-                tokio::time::sleep(SYNC_LOOK_INTERVAL).await;
-            }
-            self.run(|_, node| node.sync_wallets().map(|()| node.status().current_best_block.height)).await
-        };
-        match tokio::time::timeout(SYNC_PATIENCE, sync).await {
-            Ok(Ok(Ok(height))) => Ok(height),
-            Ok(Ok(Err(fault))) => {
-                Err(LightningError::Unavailable(format!("the chain source does not answer: {fault}")))
-            }
-            Ok(Err(fault)) => Err(fault.into()),
-            Err(_) => Err(LightningError::Unavailable("the chain source does not answer in time".to_owned())),
-        }
+        self.look_at_chain().await
     }
 
     async fn shutdown(&self) {

@@ -8,6 +8,7 @@ pub mod blob;
 pub mod fake;
 mod invoice;
 pub mod ldk;
+mod onchain;
 mod port;
 
 pub use invoice::{InvoiceFacts, read_invoice};

@@ -11,6 +11,7 @@ use lightning_invoice::{InvoiceBuilder, PaymentSecret};
 use secp256k1::{SECP256K1, SecretKey};
 
 use crate::fake::Moment;
+use crate::fake::wallet::Wallet;
 use crate::invoice::{Terms, currency};
 use crate::port::{FailureReason, LightningError, LightningEvent, Network, SendError};
 
@@ -36,8 +37,9 @@ pub(super) struct Backend {
     /// The oldest event was handed out in this run.
     pub(super) told: bool,
     pub(super) acknowledged: Option<LightningEvent>,
-    pub(super) onchain: Msat,
-    pub(super) addresses: u32,
+    pub(super) wallet: Wallet,
+    /// Addresses of the nodes that it connects to by itself.
+    pub(super) peers: BTreeMap<NodeId, String>,
     pub(super) knobs: Knobs,
 }
 
@@ -128,8 +130,8 @@ impl Backend {
             events: VecDeque::new(),
             told: false,
             acknowledged: None,
-            onchain,
-            addresses: 0,
+            wallet: Wallet::new(onchain),
+            peers: BTreeMap::new(),
             knobs: Knobs::default(),
         }
     }

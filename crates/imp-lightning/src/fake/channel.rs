@@ -21,6 +21,8 @@ pub(super) struct FakeChannel {
 pub(super) enum ChannelState {
     Opening,
     Ready,
+    /// Both ends have agreed to close it; it takes no payment any more, and closes when none is in flight.
+    Closing,
     /// Closed; what was in flight on it waits for a block.
     Closed,
 }
@@ -33,6 +35,11 @@ impl FakeChannel {
 
     pub(super) fn joins(&self, one: &NodeId, other: &NodeId) -> bool {
         self.ends == [*one, *other] || self.ends == [*other, *one]
+    }
+
+    /// What is in flight on it can come to its end.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, ChannelState::Ready | ChannelState::Closing)
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash};
 
+use crate::fake::channel::ChannelState;
 use crate::fake::world::World;
 use crate::fake::{FakeNetwork, FakeNode, Moment};
 use crate::port::{FailureReason, SendError};
@@ -184,7 +185,7 @@ impl FakeNetwork {
         });
     }
 
-    /// The next `count` keysends of a node are begun, and the call answers [`SendError::Unknown`] all the same.
+    /// The next `count` payments of a node are begun, and the call answers [`SendError::Unknown`] all the same.
     pub fn lose_replies(&self, from: &str, count: usize) {
         self.act(|world| {
             let id = world.named(from);
@@ -192,7 +193,7 @@ impl FakeNetwork {
         });
     }
 
-    /// The next `count` keysends of a node are not begun, and the call answers [`SendError::Unknown`].
+    /// The next `count` payments of a node are not begun, and the call answers [`SendError::Unknown`].
     pub fn lose_requests(&self, from: &str, count: usize) {
         self.act(|world| {
             let id = world.named(from);
@@ -213,7 +214,12 @@ impl FakeNetwork {
     pub fn close_channels(&self, a: &str, b: &str) {
         self.act(|world| {
             let (a, b) = (world.named(a), world.named(b));
-            world.close_channels(&a, &b);
+            for index in 0..world.channels.len() {
+                let channel = &world.channels[index];
+                if channel.joins(&a, &b) && channel.state != ChannelState::Closed {
+                    world.close(index, [1, 1], "closed by a test");
+                }
+            }
         });
     }
 
@@ -226,8 +232,8 @@ impl FakeNetwork {
     pub fn fund(&self, name: &str, amount: Msat) {
         self.act(|world| {
             let id = world.named(name);
-            let node = world.node_mut(&id);
-            node.onchain = node.onchain.saturating_add(amount);
+            let wallet = &mut world.node_mut(&id).wallet;
+            wallet.confirmed = wallet.confirmed.saturating_add(amount);
         });
     }
 

@@ -5,21 +5,18 @@ use std::future::pending;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bitcoin::key::CompressedPublicKey;
-use bitcoin::secp256k1::{PublicKey, SECP256K1};
-use bitcoin::{Address, KnownHrp};
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
 
-use crate::address;
 use crate::fake::backend::{Content, Stage};
 use crate::fake::channel::ChannelState;
-use crate::fake::world::{Step, World};
+use crate::fake::world::World;
 use crate::fake::{FakeNetwork, Moment};
-use crate::invoice::{self, InvoiceFault};
+use crate::invoice::{self, Payable};
+use crate::onchain::Transfer;
 use crate::port::{
-    Channel, InvoiceState, Keysend, LightningError, LightningEvent, LightningNode, Network, NodeStatus,
-    OpenChannel, PaymentState, SendError, SendRoom,
+    Channel, InvoiceFault, InvoiceState, Keysend, LightningError, LightningEvent, LightningNode, Network,
+    NodeStatus, OnchainAmount, OpenChannel, PaymentState, Peer, SendError, SendRoom,
 };
 
 /// A node of a [`FakeNetwork`], as the daemon holds it for one run.
@@ -74,60 +71,48 @@ impl FakeNode {
         }
     }
 
-    fn submit(&self, payment: Keysend) -> Result<(), SendError> {
-        self.call(|world| {
+    /// Begins a payment; a test may lose the request on its way to the node, or the reply on its way back.
+    async fn submit<R>(
+        &self,
+        begin: impl FnOnce(&mut World) -> Result<R, SendError>,
+    ) -> Result<R, SendError> {
+        self.pass(Moment::BeforeSend).await;
+        let begun = self.call(|world| {
             let knobs = &mut world.node_mut(&self.id).knobs;
             if knobs.lose_requests > 0 {
                 knobs.lose_requests -= 1;
                 return Err(SendError::Unknown("the request was lost".to_owned()));
             }
-            world.begin_keysend(&self.id, payment)?;
+            let begun = begin(world)?;
             let knobs = &mut world.node_mut(&self.id).knobs;
             if knobs.lose_replies > 0 {
                 knobs.lose_replies -= 1;
                 return Err(SendError::Unknown("the reply was lost".to_owned()));
             }
-            Ok(())
-        })?
+            Ok(begun)
+        });
+        self.pass(Moment::AfterSend).await;
+        begun?
+    }
+
+    async fn pay(&self, payable: &Payable) -> Result<PaymentHash, SendError> {
+        let now = self.network.now();
+        self.submit(|world| {
+            match world.node(&self.id).payments.get(&payable.hash).map(|payment| &payment.stage) {
+                None | Some(Stage::Failed(_)) => {}
+                Some(Stage::Settled(_)) => return Err(InvoiceFault::Paid.into()),
+                Some(_) => return Err(SendError::Known),
+            }
+            payable.check_time(now)?;
+            let content = Content::Invoice { expires_at: payable.expires_at() };
+            world.begin(&self.id, payable.payee, payable.hash, payable.amount, content)?;
+            Ok(payable.hash)
+        })
+        .await
     }
 
     fn state_of(&self, hash: PaymentHash) -> Result<Option<PaymentState>, Stopped> {
         self.call(|world| world.node(&self.id).payments.get(&hash).map(|payment| payment.state()))
-    }
-
-    /// The peer can be talked to.
-    fn reach(&self, world: &World, peer: &NodeId, address: &str) -> Result<(), LightningError> {
-        address::check(address)?;
-        if *peer == self.id {
-            return Err(LightningError::Invalid("a node cannot connect to itself".to_owned()));
-        }
-        if !world.nodes.contains_key(peer) || !world.connected(&self.id, peer) {
-            return Err(LightningError::Failed(format!("cannot connect to {peer} at {address}")));
-        }
-        Ok(())
-    }
-
-    fn open(&self, world: &mut World, open: &OpenChannel) -> Result<u128, LightningError> {
-        let capacity = Msat::from_sat(open.capacity_sat);
-        if capacity == Msat::ZERO || open.push > capacity {
-            return Err(LightningError::Invalid(format!(
-                "a channel of {capacity} cannot push {} to the other end",
-                open.push
-            )));
-        }
-        self.reach(world, &open.peer, &open.address)?;
-        let node = world.node_mut(&self.id);
-        if node.onchain < capacity {
-            return Err(LightningError::Failed(format!(
-                "the wallet has {} for a channel of {capacity}",
-                node.onchain
-            )));
-        }
-        node.onchain = node.onchain - capacity;
-        let balance = [capacity - open.push, open.push];
-        let channel = world.add_channel(self.id, open.peer, balance, open.announce);
-        world.later(Step::Confirm(channel));
-        Ok(world.channels[channel].user_ids[0])
     }
 }
 
@@ -149,17 +134,24 @@ impl LightningNode for FakeNode {
         Ok(self.call(|world| {
             let mine = world.channels.iter().filter(|channel| channel.state != ChannelState::Closed);
             let in_channels = mine.filter_map(|channel| Some(channel.balance[channel.end(&self.id)?])).sum();
-            let usable = world.usable_channels(&self.id);
-            let spendable =
-                usable.filter_map(|(_, channel)| Some(channel.balance[channel.end(&self.id)?])).sum();
+            let usable = |end: usize| {
+                let channels = world.usable_channels(&self.id);
+                channels
+                    .filter_map(move |(_, channel)| Some(channel.balance[(channel.end(&self.id)? + end) % 2]))
+                    .sum()
+            };
             let node = world.node(&self.id);
             NodeStatus {
                 alias: node.name.clone(),
                 synced: true,
                 block_height: world.height,
-                onchain_sat: node.onchain.to_sat_floor(),
+                onchain_sat: world.spendable_onchain(&self.id).to_sat_floor(),
+                onchain_total_sat: node.wallet.total().to_sat_floor(),
+                onchain_reserved_sat: world.reserve(&self.id).to_sat_floor(),
                 in_channels,
-                spendable,
+                spendable: usable(0),
+                receivable: usable(1),
+                closing_sat: node.wallet.closing().to_sat_floor(),
                 listen: Vec::new(),
             }
         })?)
@@ -174,10 +166,7 @@ impl LightningNode for FakeNode {
     }
 
     async fn send_keysend(&self, payment: Keysend) -> Result<(), SendError> {
-        self.pass(Moment::BeforeSend).await;
-        let sent = self.submit(payment);
-        self.pass(Moment::AfterSend).await;
-        sent
+        self.submit(|world| world.begin_keysend(&self.id, payment)).await
     }
 
     async fn resume_keysend(&self, payment: Keysend, _patience: Duration) -> Result<PaymentState, SendError> {
@@ -202,19 +191,21 @@ impl LightningNode for FakeNode {
     }
 
     async fn pay_invoice(&self, invoice: &str, _fee_limit: Msat) -> Result<PaymentHash, SendError> {
-        let payable = invoice::payable(invoice, &self.id, self.network(), self.network.now())?;
-        self.call(|world| {
-            match world.node(&self.id).payments.get(&payable.hash).map(|payment| &payment.stage) {
-                None | Some(Stage::Failed(_)) => {}
-                Some(Stage::Settled(_)) => return Err(InvoiceFault::Paid.into()),
-                Some(_) => return Err(SendError::Known),
-            }
-            let invoice = &payable.invoice;
-            let expires_at = invoice.duration_since_epoch().saturating_add(invoice.expiry_time());
-            let content = Content::Invoice { expires_at };
-            world.begin(&self.id, payable.payee, payable.hash, payable.amount, content)?;
-            Ok(payable.hash)
-        })?
+        let payable = invoice::payable(invoice, &self.id, self.network())?;
+        self.pay(&payable).await
+    }
+
+    async fn resume_invoice(
+        &self,
+        invoice: &str,
+        _fee_limit: Msat,
+        _patience: Duration,
+    ) -> Result<PaymentState, SendError> {
+        let payable = invoice::payable(invoice, &self.id, self.network())?;
+        if let Some(state) = self.state_of(payable.hash)? {
+            return Ok(state);
+        }
+        self.pay(&payable).await.map(|_| PaymentState::InFlight)
     }
 
     async fn payment(&self, hash: PaymentHash) -> Result<Option<PaymentState>, LightningError> {
@@ -257,50 +248,45 @@ impl LightningNode for FakeNode {
     }
 
     async fn channels(&self) -> Result<Vec<Channel>, LightningError> {
-        Ok(self.call(|world| {
-            let open = world.channels.iter().filter(|channel| channel.state != ChannelState::Closed);
-            open.filter_map(|channel| {
-                let end = channel.end(&self.id)?;
-                Some(Channel {
-                    peer: channel.ends[1 - end],
-                    funding: Some(channel.funding.clone()),
-                    capacity_sat: channel.capacity_sat,
-                    outbound: channel.balance[end],
-                    inbound: channel.balance[1 - end],
-                    ready: channel.is_ready(),
-                    usable: world.usable(channel),
-                    announced: channel.announced,
-                    user_channel_id: channel.user_ids[end],
-                })
-            })
-            .collect()
-        })?)
+        Ok(self.call(|world| world.channels_of(&self.id))?)
     }
 
     async fn new_address(&self) -> Result<String, LightningError> {
-        let number = self.call(|world| {
-            let node = world.node_mut(&self.id);
-            node.addresses += 1;
-            node.addresses
-        })?;
-        let mut tweak = [0; 32];
-        tweak[28..].copy_from_slice(&number.to_be_bytes());
-        let tweak = bitcoin::secp256k1::Scalar::from_be_bytes(tweak);
-        let key = PublicKey::from_slice(self.id.as_bytes())
-            .ok()
-            .zip(tweak.ok())
-            .and_then(|(key, tweak)| key.add_exp_tweak(SECP256K1, &tweak).ok())
-            .ok_or_else(|| LightningError::Failed("no address could be derived".to_owned()))?;
-        let hrp = KnownHrp::from(bitcoin::Network::from(self.network()));
-        Ok(Address::p2wpkh(&CompressedPublicKey(key), hrp).to_string())
+        self.call(|world| world.fresh_address(&self.id))?
+    }
+
+    async fn send_onchain(
+        &self,
+        address: &str,
+        amount: OnchainAmount,
+        fee_rate_sat_per_vbyte: Option<u64>,
+    ) -> Result<String, LightningError> {
+        let transfer = Transfer::of(address, amount, fee_rate_sat_per_vbyte, self.network())?;
+        self.call(|world| world.transfer(&self.id, &transfer))?
     }
 
     async fn connect(&self, peer: &NodeId, address: &str) -> Result<(), LightningError> {
-        self.call(|world| self.reach(world, peer, address))?
+        self.call(|world| world.connect(&self.id, peer, address))?
+    }
+
+    async fn list_peers(&self) -> Result<Vec<Peer>, LightningError> {
+        Ok(self.call(|world| world.peers(&self.id))?)
+    }
+
+    async fn disconnect(&self, peer: &NodeId) -> Result<(), LightningError> {
+        self.call(|world| world.disconnect(&self.id, peer))?
     }
 
     async fn open_channel(&self, channel: OpenChannel) -> Result<u128, LightningError> {
-        self.call(|world| self.open(world, &channel))?
+        self.call(|world| world.open(&self.id, &channel))?
+    }
+
+    async fn close_channel(&self, user_channel_id: u128, force: bool) -> Result<(), LightningError> {
+        self.call(|world| world.close_named(&self.id, user_channel_id, force))?
+    }
+
+    async fn knows_node(&self, node: &NodeId) -> Result<bool, LightningError> {
+        Ok(self.call(|world| world.knows(&self.id, node))?)
     }
 
     async fn sync_chain(&self) -> Result<u32, LightningError> {

@@ -37,10 +37,11 @@ impl World {
         if keysend.amount == Msat::ZERO {
             return Err(SendError::Invalid("a payment is of 1 msat at least".to_owned()));
         }
-        if keysend.record.len() > MAX_RECORD_BYTES {
+        if let Some((_, value)) = keysend.record.as_ref().filter(|(_, value)| value.len() > MAX_RECORD_BYTES)
+        {
             return Err(SendError::Invalid(format!(
                 "the record has {} bytes, a keysend carries {MAX_RECORD_BYTES}",
-                keysend.record.len()
+                value.len()
             )));
         }
         if keysend.recipient == *sender {
@@ -49,7 +50,7 @@ impl World {
         if self.node(sender).payments.contains_key(&hash) {
             return Err(SendError::Known);
         }
-        let records = vec![(keysend.record_type.number(), keysend.record)];
+        let records = keysend.record.into_iter().map(|(number, value)| (number.number(), value)).collect();
         let content = Content::Keysend { preimage: keysend.preimage, records };
         self.begin(sender, keysend.recipient, hash, keysend.amount, content)
     }
@@ -144,7 +145,7 @@ impl World {
         }
         let (recipient, channel, amount) = (payment.recipient, payment.channel, payment.amount);
         let (content, doomed) = (payment.content.clone(), payment.doomed.clone());
-        if !self.connected(&name.sender, &recipient) || !self.channels[channel].is_ready() {
+        if !self.connected(&name.sender, &recipient) || !self.channels[channel].is_alive() {
             self.payment_mut(name)?.parked = true;
             return None;
         }
@@ -201,7 +202,7 @@ impl World {
     pub(super) fn answer(&mut self, name: PaymentName) {
         let Some(payment) = self.payment_mut(name) else { return };
         let (recipient, channel) = (payment.recipient, payment.channel);
-        let closed = !self.channels[channel].is_ready();
+        let closed = !self.channels[channel].is_alive();
         if closed || !self.connected(&name.sender, &recipient) {
             if let Some(payment) = self.payment_mut(name) {
                 payment.parked = true;
@@ -214,6 +215,7 @@ impl World {
                 channel.balance[end] = channel.balance[end].saturating_add(amount);
             }
         });
+        self.close_if_quiet(channel);
     }
 
     /// Ends a payment as its stage says; `give_back` gets what belongs to the sender again.
@@ -274,6 +276,7 @@ impl World {
     /// A block: payments in flight on closed channels fail for their senders, those too that the recipient has had.
     pub(super) fn mine(&mut self) {
         self.height += 1;
+        self.confirm_onchain();
         let mut ended = Vec::new();
         for (sender, node) in &self.nodes {
             for (hash, payment) in &node.payments {
@@ -287,8 +290,8 @@ impl World {
             let returned = payment.amount_in_flight();
             payment.stage = Stage::Failed(FailureReason::RetriesExhausted);
             payment.parked = false;
-            let node = self.node_mut(&name.sender);
-            node.onchain = node.onchain.saturating_add(returned);
+            let wallet = &mut self.node_mut(&name.sender).wallet;
+            wallet.confirmed = wallet.confirmed.saturating_add(returned);
             let reason = FailureReason::RetriesExhausted;
             self.tell(&name.sender, LightningEvent::PaymentFailed { hash: name.hash, reason });
         }

@@ -22,6 +22,8 @@ pub(super) enum Step {
     Return(PaymentName),
     /// A channel's funding is deep enough.
     Confirm(usize),
+    /// Both ends have agreed to close a channel.
+    Close(usize),
     /// An event is told once more.
     Repeat(NodeId, LightningEvent),
 }
@@ -45,6 +47,12 @@ pub(super) struct World {
     pub(super) blocked: BTreeSet<(NodeId, NodeId)>,
     /// Directions (from, to) in which payments are held at the recipient.
     pub(super) held: BTreeSet<(NodeId, NodeId)>,
+    /// Pairs of nodes, the lesser key first, that are connected whenever both can be reached.
+    pub(super) links: BTreeSet<(NodeId, NodeId)>,
+    /// Who has which address.
+    pub(super) addresses: BTreeMap<String, NodeId>,
+    /// What was paid to miners and to addresses of nobody here.
+    pub(super) spent: Msat,
     pub(super) height: u32,
     /// What is to happen, and after how long; taken out and timed by the network.
     pub(super) agenda: Vec<(Duration, Step)>,
@@ -63,6 +71,9 @@ impl World {
             channels: Vec::new(),
             blocked: BTreeSet::new(),
             held: BTreeSet::new(),
+            links: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            spent: Msat::ZERO,
             height: 101,
             agenda: Vec::new(),
             under_way: 0,
@@ -103,6 +114,7 @@ impl World {
         let index = self.channels.len();
         let funding = sha256::Hash::hash(&[&b"funding"[..], &index.to_be_bytes()].concat());
         self.user_channel_ids += 2;
+        self.links.insert(link(&a, &b));
         self.channels.push(FakeChannel {
             ends: [a, b],
             balance,
@@ -116,6 +128,7 @@ impl World {
         index
     }
 
+    /// Both can be reached, so that they can talk to each other.
     pub(super) fn connected(&self, one: &NodeId, other: &NodeId) -> bool {
         self.node(one).reachable() && self.node(other).reachable()
     }
@@ -162,6 +175,7 @@ impl World {
             Step::Arrive(payment) => self.arrive(payment, now),
             Step::Return(payment) => self.answer(payment),
             Step::Confirm(channel) => self.confirm(channel),
+            Step::Close(channel) => self.close_if_quiet(channel),
             Step::Repeat(node, event) => self.node_mut(&node).events.push_back(event),
         }
     }
@@ -202,31 +216,43 @@ impl World {
         (payment.attempt == name.attempt).then_some(payment)
     }
 
-    /// Closes the channels between two nodes. What is in flight on them stays so until the next block.
-    pub(super) fn close_channels(&mut self, a: &NodeId, b: &NodeId) {
-        for index in 0..self.channels.len() {
-            let channel = &mut self.channels[index];
-            if !channel.joins(a, b) || channel.state == ChannelState::Closed {
-                continue;
-            }
-            channel.state = ChannelState::Closed;
-            let (ends, balance) = (channel.ends, std::mem::take(&mut channel.balance));
-            for (at, end) in ends.iter().enumerate() {
-                let node = self.node_mut(end);
-                node.onchain = node.onchain.saturating_add(balance[at]);
-                let reason = "closed by a test".to_owned();
-                self.tell(end, LightningEvent::ChannelClosed { peer: Some(ends[1 - at]), reason });
-            }
+    /// Closes a channel; what each end has in it comes to its wallet after so many blocks. What is in flight on it stays
+    /// so until the next block.
+    pub(super) fn close(&mut self, index: usize, blocks: [u32; 2], reason: &str) {
+        let channel = &mut self.channels[index];
+        channel.state = ChannelState::Closed;
+        let (ends, balance) = (channel.ends, std::mem::take(&mut channel.balance));
+        for (at, end) in ends.iter().enumerate() {
+            let due = self.height + blocks[at];
+            self.node_mut(end).wallet.closing.push((due, balance[at]));
+            let reason = reason.to_owned();
+            self.tell(end, LightningEvent::ChannelClosed { peer: Some(ends[1 - at]), reason });
         }
     }
 
-    /// All the money there is: on chain, in channels, in flight.
+    /// Closes a channel that both ends want closed, once nothing is in flight on it.
+    pub(super) fn close_if_quiet(&mut self, index: usize) {
+        if self.channels[index].state != ChannelState::Closing {
+            return;
+        }
+        let ends = self.channels[index].ends;
+        if ends.iter().all(|end| self.slots_taken(end, index) == 0) {
+            self.close(index, [1, 1], "both ends have agreed to close it");
+        }
+    }
+
+    /// All the money there is: on chain, in channels, in flight, spent.
     pub(super) fn total(&self) -> Msat {
         let in_channels = self.channels.iter().flat_map(|channel| channel.balance);
         let at_nodes = self.nodes.values().flat_map(|node| {
             let in_flight = node.payments.values().map(Payment::amount_in_flight);
-            in_flight.chain([node.onchain])
+            in_flight.chain([node.wallet.total(), node.wallet.closing()])
         });
-        in_channels.chain(at_nodes).sum()
+        in_channels.chain(at_nodes).chain([self.spent]).sum()
     }
+}
+
+/// The name of the connection between two nodes.
+pub(super) fn link(one: &NodeId, other: &NodeId) -> (NodeId, NodeId) {
+    (*one.min(other), *one.max(other))
 }

@@ -1,4 +1,6 @@
-//! Peers, channels and the state of the node.
+//! Peers and channels.
+
+use std::collections::BTreeMap;
 
 use bitcoin::secp256k1::PublicKey;
 use imp_core::amount::Msat;
@@ -8,25 +10,10 @@ use ldk_node::{ChannelDetails, Node, NodeError};
 
 use crate::address;
 use crate::ldk::Shared;
-use crate::ldk::names::public_key;
-use crate::port::{Channel, LightningError, NodeStatus, OpenChannel};
+use crate::ldk::names::{graph_id, public_key};
+use crate::port::{Channel, LightningError, OpenChannel, Peer};
 
 impl Shared {
-    pub(super) fn status(&self, node: &Node) -> NodeStatus {
-        let status = node.status();
-        let channels = node.list_channels();
-        let usable = channels.iter().filter(|channel| channel.is_usable);
-        NodeStatus {
-            alias: self.alias.clone(),
-            synced: self.is_synced(node),
-            block_height: status.current_best_block.height,
-            onchain_sat: node.list_balances().spendable_onchain_balance_sats,
-            in_channels: channels.iter().map(own_balance).sum(),
-            spendable: usable.map(|channel| Msat(channel.outbound_capacity_msat)).sum(),
-            listen: self.listen.clone(),
-        }
-    }
-
     pub(super) fn connect(&self, node: &Node, peer: &NodeId, address: &str) -> Result<(), LightningError> {
         let (key, socket_address) = self.reachable(peer, address)?;
         let was_connected = is_connected(node, key);
@@ -86,6 +73,76 @@ impl Shared {
         }
     }
 
+    pub(super) fn known_peers(&self, node: &Node) -> Vec<Peer> {
+        let mut peers: BTreeMap<NodeId, Peer> = BTreeMap::new();
+        for known in node.list_peers() {
+            let id = NodeId::from(known.node_id);
+            // Of a connection that the other end made, the library has the port that it was made from.
+            let address = self.peers.last_good(&id);
+            let address = address.or_else(|| known.is_persisted.then(|| known.address.to_string()));
+            peers.insert(id, Peer { id, address, connected: known.is_connected });
+        }
+        for channel in node.list_channels() {
+            let id = NodeId::from(channel.counterparty_node_id);
+            let away = || Peer { id, address: self.peers.last_good(&id), connected: false };
+            peers.entry(id).or_insert_with(away);
+        }
+        peers.into_values().collect()
+    }
+
+    pub(super) fn hang_up(&self, node: &Node, peer: &NodeId) -> Result<(), LightningError> {
+        let key = public_key(peer);
+        let channels = node.list_channels();
+        let shared = channels.iter().filter(|channel| channel.counterparty_node_id == key).count();
+        if shared > 0 {
+            return Err(LightningError::Failed(format!(
+                "{peer} shares {shared} open channels with this node, which keep it connected: close them first"
+            )));
+        }
+        if !node.list_peers().iter().any(|known| known.node_id == key) {
+            return Err(LightningError::NotFound(format!("{peer} is no peer of this node")));
+        }
+        node.disconnect(key).map_err(|fault| match fault {
+            NodeError::NotRunning => LightningError::Unavailable("it was stopped".to_owned()),
+            other => LightningError::Failed(format!("{peer} stays connected: {other}")),
+        })
+    }
+
+    pub(super) fn close(&self, node: &Node, name: u128, force: bool) -> Result<(), LightningError> {
+        let channels = node.list_channels();
+        let channel = channels.iter().find(|channel| channel.user_channel_id.0 == name).ok_or_else(|| {
+            LightningError::NotFound(format!("no channel of this node has the name {name}"))
+        })?;
+        let (name, key) = (&channel.user_channel_id, channel.counterparty_node_id);
+        if !force && !is_connected(node, key) {
+            return Err(LightningError::Failed(format!(
+                "the other end of the channel, {}, is away: connect to it first, or close the channel with force",
+                NodeId::from(key)
+            )));
+        }
+        let closed = if force {
+            node.force_close_channel(name, key, Some("its owner closes the channel alone".to_owned()))
+        } else {
+            node.close_channel(name, key)
+        };
+        closed.map_err(|fault| match fault {
+            NodeError::NotRunning => LightningError::Unavailable("it was stopped".to_owned()),
+            other if force => LightningError::Failed(format!("the channel stays open: {other}")),
+            _ => LightningError::Failed(
+                "the channel is being closed already, or the other end is away: wait, or close it with force"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// Whether the node is this one, at the other end of a channel, or in the network graph.
+    pub(super) fn knows(&self, node: &Node, id: &NodeId) -> bool {
+        let key = public_key(id);
+        *id == self.id
+            || node.list_channels().iter().any(|channel| channel.counterparty_node_id == key)
+            || node.network_graph().node(&graph_id(id)).is_some()
+    }
+
     /// Keeps an address that was used, or given while there was no need to use it.
     fn learn(&self, peer: &NodeId, address: &str, was_connected: bool) {
         if was_connected {
@@ -110,16 +167,6 @@ impl Shared {
 
 fn is_connected(node: &Node, key: PublicKey) -> bool {
     node.list_peers().iter().any(|peer| peer.node_id == key && peer.is_connected)
-}
-
-/// This end's side of a channel, its reserve included.
-fn own_balance(channel: &ChannelDetails) -> Msat {
-    let reserve = Msat::from_sat(channel.unspendable_punishment_reserve.unwrap_or_default());
-    match channel.outbound_capacity_msat {
-        // At or below the reserve the library says no more than that.
-        0 => Msat::ZERO,
-        outbound_msat => Msat(outbound_msat).saturating_add(reserve),
-    }
 }
 
 pub(super) fn channel(details: &ChannelDetails) -> Channel {

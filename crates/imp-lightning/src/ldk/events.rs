@@ -1,12 +1,12 @@
 //! The library's events as those of the port.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
-use ldk_node::lightning::events::PaymentFailureReason;
+use ldk_node::lightning::events::{ClosureReason, PaymentFailureReason};
 use ldk_node::payment::PaymentKind;
 use ldk_node::{Event, Node};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -136,7 +136,11 @@ impl Shared {
             Event::ChannelReady { counterparty_node_id, .. } => {
                 Some(LightningEvent::ChannelReady { peer: counterparty_node_id.map(NodeId::from) })
             }
-            Event::ChannelClosed { counterparty_node_id, reason, .. } => {
+            Event::ChannelClosed { channel_id, counterparty_node_id, reason, .. } => {
+                if reason.as_ref().is_some_and(is_agreed) {
+                    let mut closed = self.closed_together.lock().unwrap_or_else(PoisonError::into_inner);
+                    closed.insert(channel_id);
+                }
                 Some(LightningEvent::ChannelClosed {
                     peer: counterparty_node_id.map(NodeId::from),
                     reason: reason
@@ -153,6 +157,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// Both ends have made the closing transaction.
+const fn is_agreed(reason: &ClosureReason) -> bool {
+    matches!(
+        reason,
+        ClosureReason::LegacyCooperativeClosure
+            | ClosureReason::CounterpartyInitiatedCooperativeClosure
+            | ClosureReason::LocallyInitiatedCooperativeClosure
+    )
 }
 
 fn failure_reason(reason: Option<PaymentFailureReason>) -> FailureReason {

@@ -1,6 +1,6 @@
 //! Invoices: made, paid, looked up.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use imp_core::amount::Msat;
 use imp_core::id::PaymentHash;
@@ -8,11 +8,16 @@ use ldk_node::lightning::routing::router::RouteParametersConfig;
 use ldk_node::payment::{PaymentDirection, PaymentKind, PaymentStatus};
 use ldk_node::{Node, NodeError};
 
-use crate::invoice::{self, InvoiceFault, Payable, Terms};
+use crate::invoice::{Payable, Terms};
 use crate::ldk::Shared;
 use crate::ldk::names::payment_id;
 use crate::ldk::outlook::{Outlook, Split};
-use crate::port::{InvoiceState, LightningError, SendError};
+use crate::port::{InvoiceFault, InvoiceState, LightningError, SendError};
+
+/// Time since the Unix epoch.
+pub(super) fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
 
 impl Shared {
     pub(super) fn make_invoice(&self, node: &Node, terms: &Terms) -> Result<String, LightningError> {
@@ -27,21 +32,20 @@ impl Shared {
     pub(super) fn begin_invoice(
         &self,
         node: &Node,
-        text: &str,
+        payable: &Payable,
         fee_limit: Msat,
     ) -> Result<PaymentHash, SendError> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let payable = invoice::payable(text, &self.id, self.network, now)?;
         let hash = payable.hash;
         match node.payment(&payment_id(&hash)).map(|record| record.status) {
             None | Some(PaymentStatus::Failed) => {}
             Some(PaymentStatus::Succeeded) => return Err(InvoiceFault::Paid.into()),
             Some(PaymentStatus::Pending) => return Err(SendError::Known),
         }
+        payable.check_time(now())?;
         if !self.in_flight.begin(hash) {
             return Err(SendError::Known);
         }
-        let begun = self.pay_off(node, &payable, fee_limit);
+        let begun = self.pay_off(node, payable, fee_limit);
         if !matches!(begun, Ok(()) | Err(SendError::Known)) {
             self.in_flight.cancel(&hash);
         }

@@ -82,6 +82,11 @@ impl AddressBook {
         }
     }
 
+    /// The address of a peer that worked last, or else may work.
+    pub(super) fn last_good(&self, peer: &NodeId) -> Option<String> {
+        self.lock().get(peer)?.first().cloned()
+    }
+
     /// Where to try a peer: what worked, what the peer has announced, what the library has.
     pub(super) fn candidates(&self, node: &Node, peer: &NodeId) -> Vec<String> {
         self.note_announced(node, peer);

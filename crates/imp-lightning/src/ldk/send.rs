@@ -1,6 +1,4 @@
-//! Keysends: begun once, and taken up again after a restart.
-
-use std::time::{Duration, Instant};
+//! Keysends: begun once.
 
 use imp_core::amount::Msat;
 use imp_core::id::PaymentHash;
@@ -10,43 +8,13 @@ use ldk_node::payment::{PaymentDetails, PaymentDirection, PaymentKind, PaymentSt
 use ldk_node::{CustomTlvRecord, Node, NodeError};
 use tracing::warn;
 
-use crate::ldk::in_flight::Since;
+use crate::ldk::Shared;
 use crate::ldk::names::{payment_id, public_key};
 use crate::ldk::outlook::{Outlook, Split};
-use crate::ldk::{LdkNode, Shared};
 use crate::port::{FailureReason, Keysend, PaymentState, SendError};
 
 /// The largest value of a custom record that a keysend carries.
 const MAX_RECORD_BYTES: usize = 1000;
-
-/// How long a payment that an earlier run left pending may take to resolve by itself once the channels are back; a node
-/// that has just started looks at incoming payments only after two seconds.
-const RESOLVE_PATIENCE: Duration = Duration::from_secs(4);
-
-/// Pause between two looks at a payment.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What is known of a payment whose outcome was lost.
-enum Finding {
-    State(PaymentState),
-    /// Nothing, or a record of an earlier run that says pending.
-    Undecided {
-        pending: bool,
-        /// Whether sending it again would tell.
-        readiness: Readiness,
-    },
-}
-
-/// How much of the node is back after a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Readiness {
-    /// No channel is usable, or events of an earlier run wait to be taken, of which one may be this payment's end.
-    No,
-    /// Some channels are usable.
-    Some,
-    /// All are.
-    All,
-}
 
 impl Shared {
     /// Begins a payment, or says why not. Blocks on the store.
@@ -54,10 +22,11 @@ impl Shared {
         if payment.amount == Msat::ZERO {
             return Err(SendError::Invalid("a payment is of 1 msat at least".to_owned()));
         }
-        if payment.record.len() > MAX_RECORD_BYTES {
+        if let Some((_, value)) = payment.record.as_ref().filter(|(_, value)| value.len() > MAX_RECORD_BYTES)
+        {
             return Err(SendError::Invalid(format!(
                 "the record has {} bytes, a keysend carries {MAX_RECORD_BYTES}",
-                payment.record.len()
+                value.len()
             )));
         }
         if payment.recipient == self.id {
@@ -92,12 +61,13 @@ impl Shared {
             max_path_count: 1,
             ..RouteParametersConfig::default()
         };
-        let record =
-            CustomTlvRecord { type_num: payment.record_type.number(), value: payment.record.clone() };
+        let record = payment.record.iter();
+        let records =
+            record.map(|(number, value)| CustomTlvRecord { type_num: number.number(), value: value.clone() });
         let sent = node.spontaneous_payment().send_with_preimage_and_custom_tlvs(
             payment.amount.0,
             public_key(&payment.recipient),
-            vec![record],
+            records.collect(),
             PaymentPreimage(payment.preimage.0),
             Some(route),
         );
@@ -150,90 +120,6 @@ impl Shared {
             node.payment(&payment_id(hash)).is_some_and(|record| record.status != PaymentStatus::Pending)
         };
         self.in_flight.count(has_ended).saturating_sub(1)
-    }
-
-    /// Looks for a payment in the records of the library and of this run.
-    fn find(&self, node: &Node, payment: &Keysend) -> Finding {
-        let hash = payment.preimage.payment_hash();
-        let record =
-            node.payment(&payment_id(&hash)).filter(|record| record.direction == PaymentDirection::Outbound);
-        let pending = record.is_some();
-        let known = match record.map(|record| state_of(&record)) {
-            Some(PaymentState::InFlight) => {
-                let in_flight = self.in_flight.since(&hash) == Some(Since::ThisRun);
-                in_flight.then_some(PaymentState::InFlight)
-            }
-            None => self.in_flight.unrecorded(&hash),
-            ended => ended,
-        };
-        if let Some(state) = known {
-            return Finding::State(state);
-        }
-        let mut channels = node.list_channels();
-        channels.retain(|channel| channel.is_channel_ready);
-        let usable = channels.iter().filter(|channel| channel.is_usable).count();
-        let readiness = if usable == 0 || !self.events.is_drained(node) {
-            Readiness::No
-        } else if usable < channels.len() {
-            Readiness::Some
-        } else {
-            Readiness::All
-        };
-        Finding::Undecided { pending, readiness }
-    }
-
-    /// Sends a payment that may have been sent before, with the same hash: the library refuses it if it knows it.
-    ///
-    /// It looks for a path before it looks whether it knows the payment, so that any other refusal decides nothing.
-    fn send_again(&self, node: &Node, payment: &Keysend) -> Result<PaymentState, SendError> {
-        let hash = payment.preimage.payment_hash();
-        let id = payment_id(&hash);
-        let has_record =
-            node.payment(&id).is_some_and(|record| record.direction == PaymentDirection::Outbound);
-        if has_record && let Err(fault) = node.remove_payment(&id) {
-            return Err(SendError::Unknown(format!("its record cannot be renewed: {fault}")));
-        }
-        self.in_flight.cancel(&hash);
-        match self.begin_keysend(node, payment) {
-            // Of a known payment this run has no record any more; its end comes as an event all the same.
-            Ok(()) | Err(SendError::Known) => Ok(PaymentState::InFlight),
-            Err(invalid @ SendError::Invalid(_)) => Err(invalid),
-            Err(other) => Err(SendError::Unknown(other.to_string())),
-        }
-    }
-}
-
-impl LdkNode {
-    pub(super) async fn resume(
-        &self,
-        payment: Keysend,
-        patience: Duration,
-    ) -> Result<PaymentState, SendError> {
-        let end = Instant::now() + patience;
-        let mut back_since: Option<Instant> = None;
-        loop {
-            let sought = payment.clone();
-            let finding = self.run(move |shared, node| shared.find(node, &sought)).await?;
-            let (pending, readiness) = match finding {
-                Finding::State(state) => return Ok(state),
-                Finding::Undecided { pending, readiness } => (pending, readiness),
-            };
-            let now = Instant::now();
-            let is_late = now >= end;
-            back_since = (readiness == Readiness::All).then(|| back_since.unwrap_or(now));
-            let grace = if pending { RESOLVE_PATIENCE } else { Duration::ZERO };
-            let decided = back_since.is_some_and(|since| now >= since + grace)
-                || (is_late && readiness != Readiness::No);
-            if decided {
-                return self.run(move |shared, node| shared.send_again(node, &payment)).await?;
-            }
-            if is_late {
-                return Err(SendError::Unknown(
-                    "the channels are not back yet, or events wait to be taken".to_owned(),
-                ));
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
     }
 }
 

@@ -92,6 +92,8 @@ impl LdkNode {
             phase: watch::Sender::new(Phase::Running),
             events: EventGate::default(),
             peers,
+            transfers: Mutex::new(()),
+            closed_together: Mutex::default(),
         });
         handle.spawn(dial::keep_connected(Arc::clone(&shared), handle.clone()));
         let engine = starting.engine.take();

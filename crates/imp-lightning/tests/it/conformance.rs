@@ -103,8 +103,7 @@ pub(crate) fn keysend(recipient: NodeId, record: &[u8]) -> Keysend {
         preimage: Preimage(fresh_bytes()),
         amount: Msat::from_sat(1),
         fee_limit: Msat::from_sat(10),
-        record_type: record_type(),
-        record: record.to_vec(),
+        record: Some((record_type(), record.to_vec())),
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn send_new(
     plan: Plan,
     ticket: Ticket,
 ) -> Result<(), Error> {
-    inner.store.accept_message(message.clone()).await?;
+    inner.store.accept_message(message.clone(), None).await?;
     let mut slot = ticket.granted().await;
     let number = slot.take_number();
     let delivery = Delivery::new(message.parts);
@@ -338,8 +338,7 @@ pub(super) fn keysend(inner: &Inner, message: &OutboxMessage, attempt: &Attempt)
         preimage: attempt.preimage,
         amount: attempt.amount,
         fee_limit: inner.fee_limit(attempt.amount),
-        record_type: message.record_type,
-        record: attempt.envelope.clone(),
+        record: Some((message.record_type, attempt.envelope.clone())),
     }
 }
 

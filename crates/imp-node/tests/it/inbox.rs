@@ -48,8 +48,7 @@ impl Stranger {
             preimage,
             amount: Msat::from_sat(1),
             fee_limit: Msat::ZERO,
-            record_type: messages(),
-            record,
+            record: Some((messages(), record)),
         };
         self.node.send_keysend(keysend).await.unwrap();
         loop {

@@ -88,7 +88,10 @@ pub(crate) async fn terms_that_no_invoice_can_say_are_refused<L: Lab>(lab: &mut 
 }
 
 fn assert_invalid(outcome: &Result<PaymentHash, SendError>, fault: &str) {
-    assert!(matches!(outcome, Err(SendError::Invalid(text)) if text.contains(fault)), "{fault}: {outcome:?}");
+    assert!(
+        matches!(outcome, Err(SendError::InvalidInvoice(told)) if told.to_string().contains(fault)),
+        "{fault}: {outcome:?}"
+    );
 }
 
 /// An invoice of a node that nobody knows, which expires after an hour.

@@ -30,7 +30,8 @@ impl Node for Calls {
             channel_sat: sat(status.in_channels.to_sat_floor()),
             spendable_sat: sat(status.spendable.to_sat_floor()),
             listen: status.listen.iter().map(ToString::to_string).collect(),
-            ..Default::default()
+            onchain_total_sat: sat(status.onchain_total_sat),
+            receivable_sat: sat(status.receivable.to_sat_floor()),
         }))
     }
 
