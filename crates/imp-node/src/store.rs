@@ -4,6 +4,7 @@
 //! `imp-core` and in the callers; the store only puts rows where they belong. That is what lets another database stand
 //! behind the same traits and the same test suite.
 
+pub mod idempotency;
 pub mod inbox;
 pub mod journal;
 pub mod outbox;
@@ -11,15 +12,16 @@ pub mod sqlite;
 
 use thiserror::Error;
 
+pub use idempotency::IdempotencyStore;
 pub use inbox::InboxStore;
 pub use journal::JournalStore;
 pub use outbox::OutboxStore;
 pub use sqlite::SqliteStore;
 
 /// Everything that the daemon keeps.
-pub trait Store: OutboxStore + InboxStore + JournalStore {}
+pub trait Store: OutboxStore + InboxStore + JournalStore + IdempotencyStore {}
 
-impl<T: OutboxStore + InboxStore + JournalStore> Store for T {}
+impl<T: OutboxStore + InboxStore + JournalStore + IdempotencyStore> Store for T {}
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

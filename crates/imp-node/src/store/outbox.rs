@@ -9,6 +9,7 @@ use imp_core::record::{RecordType, Service};
 use imp_core::time::UnixMillis;
 
 use super::StoreError;
+use super::idempotency::NewKey;
 
 /// A message as it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +122,8 @@ pub enum AttemptEnd {
 /// The outbox as a store keeps it.
 #[async_trait]
 pub trait OutboxStore: Send + Sync + 'static {
-    /// Takes a message in, as queued.
-    async fn accept_message(&self, message: OutboxMessage) -> Result<(), StoreError>;
+    /// Takes a message in, as queued, and with it the key of the call that brought it.
+    async fn accept_message(&self, message: OutboxMessage, key: Option<NewKey>) -> Result<(), StoreError>;
 
     /// Notes an attempt before the backend is called, and the message's number with its first one. The message is
     /// `sending` from here on.

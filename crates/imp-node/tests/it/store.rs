@@ -65,7 +65,7 @@ const NUMBER: Option<Number> = Some(Number { stream: 9, seq: 4 });
 #[tokio::test]
 async fn a_message_is_open_until_each_of_its_parts_is_settled() {
     let (_dir, store) = store();
-    store.accept_message(message(1, 2)).await.unwrap();
+    store.accept_message(message(1, 2), None).await.unwrap();
     assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Queued, None)));
     store.begin_attempt(attempt(1, 0, 1), NUMBER).await.unwrap();
     store.begin_attempt(attempt(1, 1, 2), NUMBER).await.unwrap();
@@ -91,7 +91,7 @@ async fn settled_stays_settled_and_unknown_may_still_settle() {
     let (_dir, store) = store();
     let unknown = || AttemptEnd::Unknown { reason: "a channel closed".to_owned() };
     for n in [1, 2] {
-        store.accept_message(message(n, 1)).await.unwrap();
+        store.accept_message(message(n, 1), None).await.unwrap();
         store.begin_attempt(attempt(n, 0, n), NUMBER).await.unwrap();
     }
     store.end_attempt(attempt(1, 0, 1).hash, AttemptEnd::Settled { fee: None }, UnixMillis(8)).await.unwrap();

@@ -7,8 +7,9 @@ use imp_core::id::{MessageId, PaymentHash, Preimage};
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, row};
+use super::{SqliteStore, idempotency, row};
 use crate::store::StoreError;
+use crate::store::idempotency::NewKey;
 use crate::store::outbox::{
     Attempt, AttemptEnd, Number, OpenMessage, OutboxMessage, OutboxStore, attempt_state_name,
     message_state_name,
@@ -19,8 +20,12 @@ const CHANNEL_CLOSED_MS: &str = "outbox.channel_closed_ms";
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
-    async fn accept_message(&self, message: OutboxMessage) -> Result<(), StoreError> {
-        self.write("accept_message", move |connection| insert_message(connection, &message)).await
+    async fn accept_message(&self, message: OutboxMessage, key: Option<NewKey>) -> Result<(), StoreError> {
+        self.write("accept_message", move |connection| {
+            insert_message(connection, &message)?;
+            key.iter().try_for_each(|key| idempotency::insert(connection, key))
+        })
+        .await
     }
 
     async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<(), StoreError> {
