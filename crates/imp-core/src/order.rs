@@ -215,6 +215,12 @@ impl Order {
         released
     }
 
+    /// Whether a wait began after `now`, because the clock was set back: [`Self::expire`] then has something to do before
+    /// the deadline comes.
+    pub fn is_ahead_of(&self, now: UnixMillis) -> bool {
+        self.held.values().any(|waiting| waiting.since > now)
+    }
+
     /// When the oldest gap has been waited for long enough; nothing where nothing is held.
     pub fn deadline(&self) -> Option<UnixMillis> {
         let (&first_held, _) = self.held.first_key_value()?;

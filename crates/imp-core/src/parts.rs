@@ -3,7 +3,7 @@
 //! The texts themselves stay with the caller, who joins them by index once [`Parts::whole`].
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -194,36 +194,38 @@ pub enum GivenUp {
     TotalLimit,
 }
 
-/// Which of the unfinished messages must go first, by its place in the list, and why; nothing where all may stay.
+/// Which of the unfinished messages must go, by their places in the list, and why.
 ///
-/// What is too old goes first. Where there is too much, the oldest message of the sender who holds most goes. To be
-/// called again, without that message, until nothing must go.
-pub fn first_to_go(unfinished: &[Unfinished], now: UnixMillis) -> Option<(usize, GivenUp)> {
-    let (oldest, message) = oldest_of(unfinished, |_| true)?;
-    if now.since(message.since) >= UNFINISHED_KEPT {
-        return Some((oldest, GivenUp::TooOld));
-    }
-    let mut bytes_by_sender = HashMap::<NodeId, usize>::new();
-    for message in unfinished {
-        *bytes_by_sender.entry(message.sender).or_default() += message.bytes;
-    }
-    let total: usize = bytes_by_sender.values().sum();
-    // The key breaks ties, so that the same list always gives the same answer.
-    let (holder, most) = bytes_by_sender.into_iter().max_by_key(|(sender, bytes)| (*bytes, *sender))?;
-    let why = match () {
-        () if most > MAX_UNFINISHED_BYTES_PER_SENDER => GivenUp::SenderLimit,
-        () if total > MAX_UNFINISHED_BYTES => GivenUp::TotalLimit,
-        () => return None,
-    };
-    oldest_of(unfinished, |message| message.sender == holder).map(|(at, _)| (at, why))
-}
+/// What is too old goes. Where there is too much, the oldest message of the sender who holds most goes, again and again
+/// until there is not.
+pub fn to_go(unfinished: &[Unfinished], now: UnixMillis) -> Vec<(usize, GivenUp)> {
+    let mut oldest_first: Vec<usize> = (0..unfinished.len()).collect();
+    oldest_first.sort_by_key(|at| unfinished[*at].since);
+    let is_too_old = |at: &usize| now.since(unfinished[*at].since) >= UNFINISHED_KEPT;
+    let young = oldest_first.partition_point(is_too_old);
+    let mut to_go: Vec<_> = oldest_first[..young].iter().map(|at| (*at, GivenUp::TooOld)).collect();
 
-fn oldest_of(
-    unfinished: &[Unfinished],
-    counts: impl Fn(&Unfinished) -> bool,
-) -> Option<(usize, &Unfinished)> {
-    let candidates = unfinished.iter().enumerate().filter(|(_, message)| counts(message));
-    candidates.min_by_key(|(_, message)| message.since)
+    let mut senders = HashMap::<NodeId, VecDeque<usize>>::new();
+    for at in &oldest_first[young..] {
+        senders.entry(unfinished[*at].sender).or_default().push_back(*at);
+    }
+    let bytes_of = |messages: &VecDeque<usize>| messages.iter().map(|at| unfinished[*at].bytes).sum();
+    // The key breaks ties, so that the same list always gives the same answer.
+    let mut by_bytes: BinaryHeap<(usize, NodeId)> =
+        senders.iter().map(|(sender, messages)| (bytes_of(messages), *sender)).collect();
+    let mut total: usize = by_bytes.iter().map(|(bytes, _)| bytes).sum();
+    while let Some((most, holder)) = by_bytes.pop() {
+        let why = match () {
+            () if most > MAX_UNFINISHED_BYTES_PER_SENDER => GivenUp::SenderLimit,
+            () if total > MAX_UNFINISHED_BYTES => GivenUp::TotalLimit,
+            () => break,
+        };
+        let Some(oldest) = senders.get_mut(&holder).and_then(VecDeque::pop_front) else { break };
+        total -= unfinished[oldest].bytes;
+        by_bytes.push((most - unfinished[oldest].bytes, holder));
+        to_go.push((oldest, why));
+    }
+    to_go
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! run twice and takes effect once, because the payment's hash is part of the same transaction.
 
 mod line;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +20,9 @@ use std::time::Duration;
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
 use imp_core::order::MAX_HELD_BYTES_IN_ALL;
-use imp_core::parts::{self, MAX_UNFINISHED_BYTES, MAX_UNFINISHED_BYTES_PER_SENDER, TAKEN_KNOWN_FOR};
+use imp_core::parts::{
+    self, MAX_UNFINISHED_BYTES, MAX_UNFINISHED_BYTES_PER_SENDER, TAKEN_KNOWN_FOR, Unfinished,
+};
 use imp_core::record::{RecordTable, RecordType, Service};
 use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope};
@@ -28,8 +32,11 @@ use crate::store::inbox::{InboxChange, InboxPayment, PartName, PaymentOutcome};
 use crate::store::{InboxStore, StoreError};
 use line::{Line, Part};
 
-/// Idle senders whose state is kept in memory; the state of the others is read when they send again.
+/// Senders whose state is kept in memory though nothing of theirs waits; that of others is read when they send again.
 const MAX_IDLE_LINES: usize = 10_000;
+
+/// Unfinished messages that are given up in one transaction.
+const GIVEN_UP_AT_ONCE: usize = 256;
 
 /// How often old rows are looked for.
 pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
@@ -159,6 +166,7 @@ impl Inbox {
         change.count.push("inbox_parts");
         self.commit(line, change).await?;
         if self.is_beyond_bounds(&(sender, service)) {
+            // What this one payment brought is less than one turn takes away.
             self.keep_within_bounds(now).await?;
         }
         Ok(())
@@ -172,9 +180,7 @@ impl Inbox {
     /// Publishes what waited long enough for an earlier message.
     pub async fn expire(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let due = |key: &&(NodeId, Service)| {
-            self.lines.get(*key).and_then(Line::deadline).is_some_and(|deadline| deadline <= now)
-        };
+        let due = |key: &&(NodeId, Service)| self.lines.get(*key).is_some_and(|line| line.is_due(now));
         let due: Vec<_> = self.holding.iter().filter(due).copied().collect();
         for (sender, service) in due {
             let mut line = self.line(sender, service).await?;
@@ -184,17 +190,14 @@ impl Inbox {
         Ok(())
     }
 
-    /// Forgets what is too old to matter.
-    pub async fn keep_house(&mut self) -> Result<(), StoreError> {
+    /// Forgets some of what is too old to matter, and says whether there is more: other work has its turn in between.
+    pub async fn keep_house(&mut self) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        self.store.forget_payments_before(now.minus(TAKEN_KNOWN_FOR)).await?;
-        self.keep_within_bounds(now).await?;
-        let idle: Vec<_> =
-            self.lines.iter().filter(|(_, line)| line.is_idle()).map(|(key, _)| *key).collect();
-        for key in idle.iter().take(idle.len().saturating_sub(MAX_IDLE_LINES)) {
-            self.lines.remove(key);
+        // Messages go before the payments that made them: a part that comes again finds both or neither.
+        if self.keep_within_bounds(now).await? {
+            return Ok(true);
         }
-        Ok(())
+        Ok(self.store.forget_payments_before(now.minus(TAKEN_KNOWN_FOR)).await? > 0)
     }
 
     fn read(&self, service: Service, record_type: RecordType, record: &[u8], preimage: &Preimage) -> Reading {
@@ -228,13 +231,19 @@ impl Inbox {
     }
 
     async fn commit(&mut self, line: Line, change: InboxChange) -> Result<(), StoreError> {
-        let key = line.key();
         for event in &change.publish {
             tracing::info!(id = %event.id, from = %event.from, service = %event.service, "message received");
         }
         if change != InboxChange::default() {
             self.store.commit_inbox(change).await?;
         }
+        self.put_back(line);
+        Ok(())
+    }
+
+    /// Notes how a line stands, and keeps it in memory if that is worth it.
+    fn put_back(&mut self, line: Line) {
+        let key = line.key();
         if line.deadline().is_some() {
             self.holding.insert(key);
         } else {
@@ -244,8 +253,9 @@ impl Inbox {
         let before =
             if bytes == 0 { self.unfinished.remove(&key) } else { self.unfinished.insert(key, bytes) };
         self.unfinished_in_all = self.unfinished_in_all + bytes - before.unwrap_or(0);
-        self.lines.insert(key, line);
-        Ok(())
+        if !line.is_idle() || self.lines.len() < MAX_IDLE_LINES {
+            self.lines.insert(key, line);
+        }
     }
 
     /// Whether it is worth looking for what must go, after a change of one line.
@@ -255,19 +265,41 @@ impl Inbox {
             || self.too_much_held().is_some()
     }
 
-    /// Bounds what is held back and what is unfinished, over all senders.
-    async fn keep_within_bounds(&mut self, now: UnixMillis) -> Result<(), StoreError> {
+    /// Bounds what is held back, and some of what is unfinished, over all senders; says whether more must go.
+    async fn keep_within_bounds(&mut self, now: UnixMillis) -> Result<bool, StoreError> {
         while let Some((sender, service)) = self.too_much_held() {
             let mut line = self.line(sender, service).await?;
             let change = line.give_up_oldest_gap(&*self.store, now).await?;
             self.commit(line, change).await?;
         }
-        while let Some((sender, service, id)) = self.unfinished_to_go(now) {
-            let mut line = self.line(sender, service).await?;
-            let change = line.forget(id);
-            self.commit(line, change).await?;
+        let (lines, messages): (Vec<_>, Vec<_>) = self
+            .lines
+            .values()
+            .flat_map(|line| line.unfinished().map(|message| (line.key(), message)))
+            .unzip();
+        let to_go = parts::to_go(&messages, now);
+        let batch = &to_go[..to_go.len().min(GIVEN_UP_AT_ONCE)];
+        if batch.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        let remove = batch.iter().map(|(at, why)| {
+            let Unfinished { sender, id, .. } = messages[*at];
+            tracing::debug!(%sender, message = %id, ?why, "an unfinished message is given up");
+            (sender, id)
+        });
+        let change = InboxChange {
+            remove: remove.collect(),
+            count: vec!["inbox_unfinished_given_up"; batch.len()],
+            ..InboxChange::default()
+        };
+        self.store.commit_inbox(change).await?;
+        for (at, _) in batch {
+            if let Some(mut line) = self.lines.remove(&lines[*at]) {
+                line.forget(messages[*at].id);
+                self.put_back(line);
+            }
+        }
+        Ok(to_go.len() > batch.len())
     }
 
     /// The line that holds most, if all lines together hold too much.
@@ -275,21 +307,5 @@ impl Inbox {
         let held = || self.holding.iter().filter_map(|key| Some((self.lines.get(key)?.held_bytes(), *key)));
         let total: usize = held().map(|(bytes, _)| bytes).sum();
         if total <= MAX_HELD_BYTES_IN_ALL { None } else { held().max().map(|(_, key)| key) }
-    }
-
-    /// The unfinished message that must go, if one must.
-    fn unfinished_to_go(&self, now: UnixMillis) -> Option<(NodeId, Service, imp_core::id::MessageId)> {
-        let mut unfinished = Vec::new();
-        let mut services = Vec::new();
-        for line in self.lines.values() {
-            for message in line.unfinished() {
-                unfinished.push(message);
-                services.push(line.key().1);
-            }
-        }
-        let (at, why) = parts::first_to_go(&unfinished, now)?;
-        let message = unfinished[at];
-        tracing::debug!(sender = %message.sender, message = %message.id, ?why, "an unfinished message is given up");
-        Some((message.sender, services[at], message.id))
     }
 }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn node(byte: u8) -> NodeId {
@@ -99,23 +101,23 @@ fn unfinished(sender: u8, bytes: usize, age_secs: u64) -> Unfinished {
 
 #[test]
 fn what_is_within_the_limits_stays() {
-    assert_eq!(first_to_go(&[], NOW), None);
+    assert_eq!(to_go(&[], NOW), []);
     let full: Vec<_> = (1..=32).map(|sender| unfinished(sender, 8 * MIB, 24 * 3600 - 1)).collect();
-    assert_eq!(first_to_go(&full, NOW), None);
+    assert_eq!(to_go(&full, NOW), []);
 }
 
 #[test]
 fn a_message_whose_first_part_is_a_day_old_goes() {
-    let list = [unfinished(1, 9 * MIB, 5), unfinished(2, 1, 24 * 3600)];
-    assert_eq!(first_to_go(&list, NOW), Some((1, GivenUp::TooOld)));
+    let list = [unfinished(1, 8 * MIB, 5), unfinished(1, 1, 24 * 3600), unfinished(2, 1, 24 * 3600 - 1)];
+    assert_eq!(to_go(&list, NOW), [(1, GivenUp::TooOld)]);
 }
 
 #[test]
 fn over_a_senders_limit_its_oldest_goes() {
     let list =
         [unfinished(2, 1, 90), unfinished(1, 4 * MIB, 10), unfinished(1, 1, 20), unfinished(1, 4 * MIB, 5)];
-    assert_eq!(first_to_go(&list, NOW), Some((2, GivenUp::SenderLimit)));
-    assert_eq!(first_to_go(&[list[0], list[1], list[3]], NOW), None);
+    assert_eq!(to_go(&list, NOW), [(2, GivenUp::SenderLimit)]);
+    assert_eq!(to_go(&[list[0], list[1], list[3]], NOW), []);
 }
 
 #[test]
@@ -123,7 +125,37 @@ fn over_the_limit_for_all_the_largest_holders_oldest_goes() {
     let mut list: Vec<_> = (1..=32).map(|sender| unfinished(sender, 8 * MIB - 2, sender.into())).collect();
     list.push(unfinished(5, 1, 100));
     list.push(unfinished(5, 1, 1));
-    assert_eq!(first_to_go(&list, NOW), None);
-    list.push(unfinished(60, 64, 200));
-    assert_eq!(first_to_go(&list, NOW), Some((32, GivenUp::TotalLimit)));
+    assert_eq!(to_go(&list, NOW), []);
+    list.push(unfinished(60, 63, 200));
+    assert_eq!(to_go(&list, NOW), [(32, GivenUp::TotalLimit)]);
+    list.push(unfinished(60, 1, 200));
+    assert_eq!(to_go(&list, NOW), [(32, GivenUp::TotalLimit), (4, GivenUp::TotalLimit)]);
+}
+
+proptest! {
+    /// The slow way, one message at a time, leads to the same.
+    #[test]
+    fn as_much_goes_as_must(
+        sizes in prop::collection::vec((1_u8..6, 0_usize..9 * MIB, 0_u64..30 * 3600), 0..120)
+    ) {
+        let list: Vec<_> =
+            sizes.into_iter().map(|(sender, bytes, age)| unfinished(sender, bytes, age)).collect();
+        let gone = to_go(&list, NOW);
+        let mut left: Vec<_> = (0..list.len()).collect();
+        for (at, why) in &gone {
+            let now: Vec<_> = left.iter().map(|at| list[*at]).collect();
+            let first = to_go(&now, NOW).first().map(|(place, why)| (left[*place], *why));
+            prop_assert_eq!(first, Some((*at, *why)));
+            left.retain(|kept| kept != at);
+        }
+        let kept: Vec<_> = left.iter().map(|at| list[*at]).collect();
+        prop_assert_eq!(to_go(&kept, NOW), vec![]);
+        prop_assert!(kept.iter().all(|message| NOW.since(message.since) < UNFINISHED_KEPT));
+        prop_assert!(kept.iter().map(|message| message.bytes).sum::<usize>() <= MAX_UNFINISHED_BYTES);
+        for sender in kept.iter().map(|message| message.sender) {
+            let of_sender = kept.iter().filter(|message| message.sender == sender);
+            let bytes: usize = of_sender.map(|message| message.bytes).sum();
+            prop_assert!(bytes <= MAX_UNFINISHED_BYTES_PER_SENDER);
+        }
+    }
 }

@@ -108,6 +108,11 @@ impl Line {
         self.order.deadline()
     }
 
+    /// Whether [`Self::expire`] has something to do now.
+    pub(super) fn is_due(&self, now: UnixMillis) -> bool {
+        self.order.deadline().is_some_and(|deadline| deadline <= now) || self.order.is_ahead_of(now)
+    }
+
     /// The unfinished messages. What a part costs beside its text counts too, or empty parts would cost nothing.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
         self.unfinished.values().map(|(message, parts)| Unfinished {
@@ -146,14 +151,9 @@ impl Line {
         self.publish(store, released, None, now).await
     }
 
-    /// Drops an unfinished message.
-    pub(super) fn forget(&mut self, id: MessageId) -> InboxChange {
+    /// Drops an unfinished message; its rows are the caller's.
+    pub(super) fn forget(&mut self, id: MessageId) {
         self.unfinished.remove(&id);
-        InboxChange {
-            remove: vec![(self.sender, id)],
-            count: vec!["inbox_unfinished_given_up"],
-            ..InboxChange::default()
-        }
     }
 
     /// Takes a part; what it changes is to be committed together with its payment.
@@ -270,7 +270,8 @@ impl Line {
         let snapshot = self.order.snapshot();
         if snapshot != self.stored {
             self.stored = snapshot;
-            change.order = snapshot.map(|snapshot| (self.sender, self.service, format_snapshot(snapshot)));
+            change.order =
+                snapshot.map(|snapshot| (self.sender, self.service, format_snapshot(snapshot), now));
         }
         Ok(change)
     }

@@ -37,10 +37,15 @@ impl Pump {
 
     async fn work(&mut self, stopped: &CancellationToken) -> Result<(), Error> {
         let mut house_kept = Instant::now();
+        let mut more_to_do = false;
         while !stopped.is_cancelled() {
-            let pause = self.inbox.deadline().map_or(DEADLINE_POLL, |deadline| {
-                deadline.since(self.clock.now()).clamp(Duration::from_millis(1), DEADLINE_POLL)
-            });
+            let pause = match self.inbox.deadline() {
+                _ if more_to_do => Duration::from_millis(1),
+                None => DEADLINE_POLL,
+                Some(deadline) => {
+                    deadline.since(self.clock.now()).clamp(Duration::from_millis(1), DEADLINE_POLL)
+                }
+            };
             tokio::select! {
                 event = self.lightning.next_event() => {
                     self.take(event).await?;
@@ -50,8 +55,8 @@ impl Pump {
                 () = stopped.cancelled() => {}
             }
             self.inbox.expire().await?;
-            if house_kept.elapsed() >= HOUSEKEEPING_EVERY {
-                self.inbox.keep_house().await?;
+            if more_to_do || house_kept.elapsed() >= HOUSEKEEPING_EVERY {
+                more_to_do = self.inbox.keep_house().await?;
                 house_kept = Instant::now();
             }
         }

@@ -109,8 +109,8 @@ pub struct InboxChange {
     pub remove: Vec<(NodeId, MessageId)>,
     /// Events to append, in order.
     pub publish: Vec<NewEvent>,
-    /// The state of the order to keep.
-    pub order: Option<(NodeId, Service, String)>,
+    /// The state of the order to keep, and when it came to it.
+    pub order: Option<(NodeId, Service, String, UnixMillis)>,
     /// Things to count.
     pub count: Vec<&'static str>,
 }
@@ -165,8 +165,10 @@ pub trait InboxStore: Send + Sync + 'static {
     /// Makes a change, whole or not at all. The events are in the journal's tail when this returns.
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError>;
 
-    /// Forgets payments that came before a time, but not the newest of those that could not be read. Their parts could
-    /// then be taken a second time.
+    /// Forgets some payments that came before a time, but not the newest of those that could not be read, and the order
+    /// of some senders of whom nothing came since. Returns how many rows went; 0 means that none is left to go.
+    ///
+    /// The parts of these payments could then be taken a second time.
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError>;
 
     /// The value of a counter.

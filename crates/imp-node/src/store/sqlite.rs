@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
 use super::journal::Tail;
-use worker::Worker;
+use worker::{MAX_GROUP, ONE_BY_ONE, Worker};
 
 pub use worker::Crash;
 
@@ -50,6 +50,8 @@ pub struct SqliteStore {
 struct Workers {
     writer: Worker,
     reader: Worker,
+    /// For reads that may take long: others do not wait behind them.
+    scanner: Worker,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -59,28 +61,26 @@ impl SqliteStore {
         let mut connection = open_file(&options.file)?;
         migrate::migrate(&mut connection, &options.backup_dir)?;
         let last = journal::last_cursor(&connection)?;
-        let reader = Connection::open_with_flags(
-            &options.file,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        prepare(&reader)?;
         let failed = |error: std::io::Error| StoreError::File {
             path: options.file.display().to_string(),
             reason: error.to_string(),
         };
         let (writer, writing) =
-            Worker::spawn("store-write", connection, options.crash.clone()).map_err(failed)?;
-        let (reader, reading) = Worker::spawn("store-read", reader, None).map_err(failed)?;
-        let threads = Arc::new(Mutex::new(vec![writing, reading]));
-        let workers = Workers { writer, reader, threads };
+            Worker::spawn("store-write", connection, MAX_GROUP, options.crash.clone()).map_err(failed)?;
+        let (reader, reading) =
+            Worker::spawn("store-read", open_reader(&options.file)?, ONE_BY_ONE, None).map_err(failed)?;
+        let (scanner, scanning) =
+            Worker::spawn("store-scan", open_reader(&options.file)?, ONE_BY_ONE, None).map_err(failed)?;
+        let threads = Arc::new(Mutex::new(vec![writing, reading, scanning]));
+        let workers = Workers { writer, reader, scanner, threads };
         Ok(Self { workers: Arc::new(Mutex::new(Some(workers))), tail: Arc::new(Tail::new(last)) })
     }
 
     /// Works off what is queued and closes the files. Every later call is [`StoreError::Closed`]. Blocks.
     pub fn close(&self) {
         let Some(workers) = self.lock().take() else { return };
-        let Workers { writer, reader, threads } = workers;
-        drop((writer, reader));
+        let Workers { writer, reader, scanner, threads } = workers;
+        drop((writer, reader, scanner));
         for thread in threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // A thread that panicked has said so; the files are closed either way.
             let _ = thread.join();
@@ -125,6 +125,17 @@ impl SqliteStore {
         let pending = self.reader()?.submit("read", work);
         worker::answer(pending).await
     }
+
+    /// Like [`Self::read`], for what reads many rows or large ones.
+    async fn scan<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let scanner =
+            self.lock().as_ref().map(|workers| workers.scanner.clone()).ok_or(StoreError::Closed)?;
+        worker::answer(scanner.submit("scan", work)).await
+    }
 }
 
 fn open_file(file: &Path) -> Result<Connection, StoreError> {
@@ -134,6 +145,13 @@ fn open_file(file: &Path) -> Result<Connection, StoreError> {
     // A commit must survive a power cut: the Lightning node's state, and messages that were acknowledged, hang on it.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+fn open_reader(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
     prepare(&connection)?;
     Ok(connection)
 }

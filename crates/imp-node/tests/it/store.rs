@@ -152,7 +152,7 @@ async fn a_change_of_the_inbox_is_made_whole_or_not_at_all() {
     let change = InboxChange {
         payment: Some(inbox_payment(1, 0)),
         keep: Some((node(), Service::Message, kept.clone(), Some(chunk.clone()))),
-        order: Some((node(), Service::Message, "3:4".to_owned())),
+        order: Some((node(), Service::Message, "3:4".to_owned(), UnixMillis(50))),
         count: vec!["a", "a", "b"],
         ..InboxChange::default()
     };
@@ -196,7 +196,8 @@ async fn a_change_of_the_inbox_is_made_whole_or_not_at_all() {
     assert!(store.tail().next_after(0).is_some(), "subscribers have it when the call returns");
     assert!(store.waiting_senders().await.unwrap().is_empty());
     assert!(store.chunks(node(), id(1)).await.unwrap().is_empty());
-    assert_eq!(store.forget_payments_before(UnixMillis(51)).await, Ok(1));
+    assert_eq!(store.forget_payments_before(UnixMillis(51)).await, Ok(2), "the order of its sender too");
+    assert_eq!(store.forget_payments_before(UnixMillis(51)).await, Ok(0));
     assert!(!store.has_payment(inbox_payment(1, 0).hash).await.unwrap());
 }
 

@@ -17,6 +17,9 @@ use crate::store::{StoreError, journal::JournalEvent};
 /// Records of later versions that are kept for one that reads them; the oldest go first.
 const MAX_UNREAD: i64 = 10_000;
 
+/// Rows of each kind that one transaction forgets.
+const FORGET_AT_ONCE: i64 = 1_000;
+
 #[async_trait]
 impl InboxStore for SqliteStore {
     async fn has_payment(&self, hash: PaymentHash) -> Result<bool, StoreError> {
@@ -106,16 +109,26 @@ impl InboxStore for SqliteStore {
 
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError> {
         self.write("forget_payments_before", move |connection| {
-            let forgotten = connection
-                .prepare_cached("DELETE FROM inbox_payment WHERE received_ms < ?1 AND outcome <> 'unread'")?
-                .execute([row::int(time.0)])?;
+            let payments = connection
+                .prepare_cached(
+                    "DELETE FROM inbox_payment WHERE rowid IN (SELECT rowid FROM inbox_payment
+                     WHERE received_ms < ?1 AND outcome <> 'unread' ORDER BY received_ms LIMIT ?2)",
+                )?
+                .execute([row::int(time.0), FORGET_AT_ONCE])?;
             let unread = connection
                 .prepare_cached(
-                    "DELETE FROM inbox_payment WHERE outcome = 'unread' AND rowid NOT IN
-                     (SELECT rowid FROM inbox_payment WHERE outcome = 'unread' ORDER BY received_ms DESC LIMIT ?1)",
+                    "DELETE FROM inbox_payment WHERE rowid IN (SELECT rowid FROM inbox_payment
+                     WHERE outcome = 'unread' ORDER BY received_ms DESC LIMIT ?2 OFFSET ?1)",
                 )?
-                .execute([MAX_UNREAD])?;
-            Ok(forgotten + unread)
+                .execute([MAX_UNREAD, FORGET_AT_ONCE])?;
+            let orders = connection
+                .prepare_cached(
+                    "DELETE FROM inbox_order WHERE rowid IN (SELECT rowid FROM inbox_order
+                     WHERE moved_ms < ?1 AND NOT EXISTS (SELECT 1 FROM inbox_message
+                     WHERE inbox_message.sender = inbox_order.sender) ORDER BY moved_ms LIMIT ?2)",
+                )?
+                .execute([row::int(time.0), FORGET_AT_ONCE])?;
+            Ok(payments + unread + orders)
         })
         .await
     }
@@ -147,13 +160,14 @@ fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEven
                 .execute(params![sender.as_bytes(), id.as_bytes()])?;
         }
     }
-    if let Some((sender, service, snapshot)) = &change.order {
+    if let Some((sender, service, snapshot, moved)) = &change.order {
         connection
             .prepare_cached(
-                "INSERT INTO inbox_order (sender, service, snapshot) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (sender, service) DO UPDATE SET snapshot = excluded.snapshot",
+                "INSERT INTO inbox_order (sender, service, snapshot, moved_ms) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (sender, service)
+                 DO UPDATE SET snapshot = excluded.snapshot, moved_ms = excluded.moved_ms",
             )?
-            .execute(params![sender.as_bytes(), service.name(), snapshot])?;
+            .execute(params![sender.as_bytes(), service.name(), snapshot, row::int(moved.0)])?;
     }
     for name in &change.count {
         connection
@@ -223,7 +237,10 @@ fn insert_chunk(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO inbox_chunk (sender, message_id, part, amount_msat, chunk) VALUES (?1, ?2, ?3, ?4, ?5)",
+            // One that is there is of a payment that was forgotten before its message: the newer one is as good.
+            "INSERT INTO inbox_chunk (sender, message_id, part, amount_msat, chunk) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (sender, message_id, part)
+             DO UPDATE SET amount_msat = excluded.amount_msat, chunk = excluded.chunk",
         )?
         .execute(params![
             sender.as_bytes(),

@@ -13,8 +13,12 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 
-/// Most pieces of work in one transaction: bounds what one commit waits for.
-const MAX_GROUP: usize = 256;
+/// Most pieces of work in one transaction of a writer: bounds what one commit waits for.
+pub(super) const MAX_GROUP: usize = 256;
+
+/// A reader's: a transaction sees the database as it was at its begin, so that a piece that joined one under way would
+/// miss commits that its submitter knows of.
+pub(super) const ONE_BY_ONE: usize = 1;
 
 /// Tells the submitter what became of its work, once the group's commit is known.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -70,16 +74,17 @@ impl fmt::Debug for Worker {
 pub(super) type Pending<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 impl Worker {
-    /// Starts the thread that owns `connection`.
+    /// Starts the thread that owns `connection` and puts at most `max_group` pieces of work into one transaction.
     pub(super) fn spawn(
         name: &str,
         connection: Connection,
+        max_group: usize,
         crash: Option<Crash>,
     ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
         let (queue, work) = mpsc::channel();
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(&connection, &work, crash.as_ref()))?;
+            .spawn(move || run(&connection, &work, max_group, crash.as_ref()))?;
         Ok((Self { queue }, thread))
     }
 
@@ -147,8 +152,8 @@ pub(super) async fn answer<T>(pending: Pending<T>) -> Result<T, StoreError> {
     pending.await.map_err(|_| StoreError::Closed)?
 }
 
-fn run(connection: &Connection, queue: &Receiver<Work>, crash: Option<&Crash>) {
-    let mut group = Group::default();
+fn run(connection: &Connection, queue: &Receiver<Work>, max_group: usize, crash: Option<&Crash>) {
+    let mut group = Group { max: max_group, names: Vec::new(), replies: Vec::new() };
     let (mut commits, mut seen) = (0, 0);
     while let Ok(first) = queue.recv() {
         let committed = group.run(connection, first, queue);
@@ -171,8 +176,8 @@ fn run(connection: &Connection, queue: &Receiver<Work>, crash: Option<&Crash>) {
 }
 
 /// The pieces of one transaction.
-#[derive(Default)]
 struct Group {
+    max: usize,
     names: Vec<&'static str>,
     replies: Vec<Reply>,
 }
@@ -191,7 +196,7 @@ impl Group {
             return Err(error);
         }
         let mut ended = self.piece(connection, first);
-        while ended.is_ok() && self.replies.len() < MAX_GROUP {
+        while ended.is_ok() && self.replies.len() < self.max {
             let Ok(work) = queue.try_recv() else { break };
             ended = self.piece(connection, work);
         }
@@ -220,6 +225,8 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::OpenFlags;
+
     use super::*;
 
     fn table() -> Connection {
@@ -237,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_piece_takes_nothing_of_its_group_with_it() {
-        let (worker, _thread) = Worker::spawn("store", table(), None).unwrap();
+        let (worker, _thread) = Worker::spawn("store", table(), MAX_GROUP, None).unwrap();
         let (first, second, third) = (
             worker.submit("insert", insert(1)),
             worker.submit("insert", insert(1)),
@@ -253,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_follows_a_commit_runs_in_the_order_of_commits() {
-        let (worker, _thread) = Worker::spawn("store", table(), None).unwrap();
+        let (worker, _thread) = Worker::spawn("store", table(), MAX_GROUP, None).unwrap();
         let (tell, told) = mpsc::channel();
         let pending: Vec<_> = (0..500)
             .map(|n| {
@@ -268,9 +275,34 @@ mod tests {
         assert_eq!(told.into_iter().collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
     }
 
+    #[tokio::test]
+    async fn a_read_sees_what_was_committed_before_it_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("t.db");
+        let writer = Connection::open(&file).unwrap();
+        writer.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
+        let (writer, _writing) = Worker::spawn("write", writer, MAX_GROUP, None).unwrap();
+        let reader = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let (reader, _reading) = Worker::spawn("read", reader, ONE_BY_ONE, None).unwrap();
+        let count = |connection: &Connection| {
+            Ok(connection.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))?)
+        };
+        let (tell, go_on) = mpsc::channel::<()>();
+        let slow = reader.submit("slow", move |connection| {
+            let seen = count(connection);
+            go_on.recv().unwrap();
+            seen
+        });
+        answer(writer.submit("insert", insert(1))).await.unwrap();
+        let quick = reader.submit("quick", count);
+        tell.send(()).unwrap();
+        assert_eq!(answer(quick).await, Ok(1));
+        answer(slow).await.unwrap();
+    }
+
     #[test]
     fn the_thread_works_off_its_queue_before_it_ends() {
-        let (worker, thread) = Worker::spawn("store", table(), None).unwrap();
+        let (worker, thread) = Worker::spawn("store", table(), MAX_GROUP, None).unwrap();
         let mut pending = worker.submit("insert", insert(7));
         drop(worker);
         thread.join().unwrap();
