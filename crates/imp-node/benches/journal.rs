@@ -17,7 +17,7 @@ use imp_core::id::NodeId;
 use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use imp_node::events::Events;
-use imp_node::store::journal::NewEvent;
+use imp_node::store::journal::{NewEvent, ServiceSet};
 use imp_node::store::sqlite::SqliteOptions;
 use imp_node::store::{JournalStore, SqliteStore};
 use rusqlite::{Connection, params};
@@ -99,7 +99,8 @@ async fn journal(dir: &Path, events: usize) {
     let rates: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
     println!("{:32} {}", "  each tenth, events a second", rates.join(" "));
 
-    let mut replay = Events::new(Arc::new(store.clone())).subscribe(Some(0)).await.unwrap();
+    let mut replay =
+        Events::new(Arc::new(store.clone())).subscribe(Some(0), ServiceSet::original()).await.unwrap();
     let begun = Instant::now();
     let mut bytes = 0;
     for _ in 0..events {

@@ -23,6 +23,7 @@ use imp_node::runtime::clock::SystemClock;
 use imp_node::runtime::tasks::Tasks;
 use imp_node::service::messaging::SendMessage;
 use imp_node::store::SqliteStore;
+use imp_node::store::journal::ServiceSet;
 use imp_node::store::sqlite::SqliteOptions;
 use tempfile::TempDir;
 
@@ -119,8 +120,7 @@ fn keysend(to: &LdkNode) -> Keysend {
         preimage: Preimage(preimage),
         amount: Msat::from_sat(1),
         fee_limit: Msat::from_sat(10),
-        record_type: RecordTable::default().record_type(Service::Message),
-        record: vec![7; RECORD_BYTES],
+        record: Some((RecordTable::default().record_type(Service::Message), vec![7; RECORD_BYTES])),
     }
 }
 
@@ -171,7 +171,7 @@ async fn measure(count: usize) {
     connect(&chain, alice, bob).await;
     let (mut paid, mut received) = (drain(payer.node.clone()), drain(payee.node.clone()));
     let (from, to) = (services(alice).await, services(bob).await);
-    let mut events = to.events.subscribe(None).await.unwrap();
+    let mut events = to.events.subscribe(None, ServiceSet::original()).await.unwrap();
     let text = "x".repeat(TEXT_BYTES);
     let message =
         || SendMessage { msg: text.clone(), pubkey: bob.node.id().to_string(), ..SendMessage::default() };

@@ -1,6 +1,7 @@
 //! gRPC: which services there are, and listening for them.
 
 mod calls;
+mod events;
 mod idempotency;
 mod lightning;
 mod messaging;

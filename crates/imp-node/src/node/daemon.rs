@@ -181,6 +181,7 @@ async fn listen(
     let routes = grpc::Services::new(&edge)
         .messaging(Arc::clone(&calls))
         .websocket(Arc::clone(&calls))
+        .events(Arc::clone(&calls))
         .lightning(Arc::clone(&calls))
         .signing(Arc::clone(&calls))
         .node(calls)

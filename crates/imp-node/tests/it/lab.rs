@@ -13,7 +13,7 @@ use imp_node::node::{NodeOptions, Ports, Services};
 use imp_node::runtime::clock::SystemClock;
 use imp_node::runtime::tasks::Tasks;
 use imp_node::service::messaging::SendMessage;
-use imp_node::store::journal::JournalEvent;
+use imp_node::store::journal::{Bite, JournalEvent, ServiceSet};
 use imp_node::store::sqlite::{Crash, SqliteOptions};
 use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore};
 use tempfile::TempDir;
@@ -37,6 +37,9 @@ pub(crate) struct TestNode {
     running: Option<(Runtime, Services)>,
     killed: bool,
 }
+
+/// The whole journal in one bite.
+pub(crate) const EVERYTHING: Bite = Bite { events: usize::MAX, bytes: usize::MAX, looked_at: usize::MAX };
 
 impl TestNode {
     pub(crate) async fn start(network: &FakeNetwork, name: &str) -> Self {
@@ -135,7 +138,7 @@ impl TestNode {
 
     /// Everything that was ever published here.
     pub(crate) async fn journal(&self) -> Vec<JournalEvent> {
-        self.store.events_after(0, 1_000_000).await.unwrap()
+        self.store.read_events(0, ServiceSet::all(), EVERYTHING).await.unwrap().events
     }
 
     pub(crate) async fn texts(&self) -> Vec<String> {

@@ -9,7 +9,7 @@ use imp_api::proto::websocket::{SubscribeRequest, SubscribeResponse};
 use tonic::{Request, Response, Status};
 
 use super::Calls;
-use crate::events::Subscription;
+use crate::events::{Subscription, filter};
 use crate::store::journal::JournalEvent;
 
 #[tonic::async_trait]
@@ -20,8 +20,9 @@ impl Websocket for Calls {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let SubscribeRequest { after, cursor, .. } = request.into_inner();
-        let subscription = self.events.subscribe(after).await?;
+        let SubscribeRequest { after, cursor, service, include } = request.into_inner();
+        let services = filter::wanted(service.as_deref(), include.as_deref())?;
+        let subscription = self.events.subscribe(after, services).await?;
         let position = subscription.position();
         let with_cursor = after.is_some() || cursor.unwrap_or(false);
         let events = stream::unfold(Some(subscription), move |subscription| next(subscription, with_cursor));

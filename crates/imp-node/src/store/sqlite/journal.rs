@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, row, worker};
 use crate::store::StoreError;
-use crate::store::journal::{JournalEvent, JournalStore, NewEvent, ServiceType, Tail};
+use crate::store::journal::{
+    Bite, JournalEvent, JournalStore, NewEvent, ServiceSet, ServiceType, Stretch, Tail,
+};
 
 /// What an event takes beside its text, about.
 const EVENT_COST_BYTES: i64 = 200;
@@ -22,18 +24,13 @@ impl JournalStore for SqliteStore {
         Arc::clone(&self.tail)
     }
 
-    async fn events_after(&self, cursor: i64, limit: usize) -> Result<Vec<JournalEvent>, StoreError> {
-        self.read(move |connection| {
-            let mut query = connection
-                .prepare_cached("SELECT * FROM journal WHERE cursor > ?1 ORDER BY cursor LIMIT ?2")?;
-            let mut rows = query.query(params![cursor, row::int(limit as u64)])?;
-            let mut events = Vec::new();
-            while let Some(row) = rows.next()? {
-                events.push(from_row(row)?);
-            }
-            Ok(events)
-        })
-        .await
+    async fn read_events(
+        &self,
+        cursor: i64,
+        services: ServiceSet,
+        bite: Bite,
+    ) -> Result<Stretch, StoreError> {
+        self.scan(move |connection| read(connection, cursor, services, bite)).await
     }
 
     async fn oldest_cursor(&self) -> Result<Option<i64>, StoreError> {
@@ -67,6 +64,36 @@ impl JournalStore for SqliteStore {
         let events: Vec<JournalEvent> = worker::answer(pending).await?;
         Ok(events.into_iter().map(|event| event.cursor).collect())
     }
+}
+
+/// Every row is looked at, without an index: the service stands before the text, so that SQLite leaves the pages of a text
+/// that is not wanted alone, and appending stays as cheap as it is.
+fn read(
+    connection: &Connection,
+    cursor: i64,
+    services: ServiceSet,
+    bite: Bite,
+) -> Result<Stretch, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT * FROM journal WHERE cursor > ?1 ORDER BY cursor LIMIT ?2")?;
+    let mut rows = query.query(params![cursor, row::int(bite.looked_at as u64)])?;
+    let mut stretch = Stretch { events: Vec::new(), first: None, end: cursor };
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let at = row.get("cursor")?;
+        let service = row::named(row, "service", ServiceType::from_name)?;
+        stretch.first = stretch.first.or(Some(at));
+        if services.contains(service) {
+            if stretch.events.len() >= bite.events || bytes >= bite.bytes {
+                break;
+            }
+            let event = from_row(row, service)?;
+            bytes += event.event.data.len();
+            stretch.events.push(event);
+        }
+        stretch.end = at;
+    }
+    Ok(stretch)
 }
 
 /// The newest cursor that was ever given, also where its event was let go.
@@ -148,13 +175,13 @@ pub(super) fn insert(connection: &Connection, event: NewEvent) -> Result<Journal
     Ok(JournalEvent { cursor: connection.last_insert_rowid(), event })
 }
 
-fn from_row(row: &Row<'_>) -> Result<JournalEvent, StoreError> {
+fn from_row(row: &Row<'_>, service: ServiceType) -> Result<JournalEvent, StoreError> {
     let event = NewEvent {
         at: row::time(row, "at_ms")?,
         id: row.get("id")?,
         reply_to: row.get("reply_to")?,
         from: row::node_id(row, "from_pubkey")?,
-        service: row::named(row, "service", ServiceType::from_name)?,
+        service,
         data: row.get("data")?,
         amount_sat: row::uint(row, "amount_sat")?,
         late: row.get("late")?,
