@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 #[cfg(feature = "gen")]
 mod r#gen;
 
+mod clients;
 mod fuzz;
 mod stages;
 
@@ -27,7 +28,10 @@ Usage: cargo xtask <command>
 
   devnet [ARGS]   Builds and starts two funded nodes with a channel on a local chain; ARGS are those of
                   `imp-devnet up` (`cargo xtask devnet --help` lists them)
-  test            All tests: unit, property, conformance, end to end, and every fuzz target for a short time
+  test            All tests: unit, property, conformance, end to end, real clients, and every fuzz target for a
+                  short time
+  clients [ARGS]  Tests with real clients (curl, grpcurl, Python, Node, Chromium) and of each page of the guide;
+                  installs what they need where it can; ARGS are those of pytest
   check           Formatting, lints, documentation, and that generated code is what proto/ says
   fuzz [TARGET] [--secs N]
                   Builds the fuzz targets and runs all of them, or one, from its corpus for N seconds (60)
@@ -53,6 +57,7 @@ fn run(args: &[String]) -> anyhow::Result<ExitCode> {
         "devnet" => devnet(rest),
         "test" => test(rest),
         "check" => check(rest),
+        "clients" => clients::run(rest),
         "fuzz" => fuzz::run(rest),
         "gen" => gen_command(rest),
         "bench" => run_cargo(cargo(["bench", "--package", "imp-node"]).args(rest)),

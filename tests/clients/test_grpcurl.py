@@ -1,0 +1,77 @@
+"""grpcurl: by reflection, by the project's protos, and by those of 2021 as the makers' readme had it."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import impgrpc.compiled
+import pytest
+from node import PATIENCE, UUID4
+
+
+@pytest.fixture
+def grpcurl(alice, program):
+    """grpcurl(*arguments): what it prints of a call of alice's."""
+    if not shutil.which("go") and not shutil.which("grpcurl"):
+        pytest.skip("grpcurl is built with go, and go is not installed")
+    path = program("grpcurl", "none: `cargo xtask clients` builds it, and has told why it could not")
+
+    def run(*arguments, fails=False):
+        *options, method = arguments
+        command = [path, "-plaintext", "-max-time", "60", *options, alice.grpc, *method.split()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 3)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stderr if fails else done.stdout
+
+    return run
+
+
+def test_reflection_lists_the_services_of_2021_and_the_new_ones(grpcurl):
+    services = set(grpcurl("list").split())
+    assert {
+        "federate.Federate", "socket.Socket", "messaging.Messaging", "lightning.Lightning", "vpn.VPN",
+        "signing.Signing", "websocket.Websocket", "imp.node.v1.Node", "imp.events.v1.Events",
+        "imp.messaging.v1.Messages", "imp.lightning.v1.Payments", "grpc.health.v1.Health",
+    } <= services
+
+
+def test_reflection_describes_a_method(grpcurl):
+    described = grpcurl("describe messaging.Messaging.SendMessage")
+    assert "rpc SendMessage ( .messaging.SendMessageRequest )" in described
+
+
+def test_a_call_by_reflection_arrives(alice, bob, bob_events, grpcurl, text):
+    request = json.dumps({"msg": text, "pubkey": bob.pubkey})
+    sent = json.loads(grpcurl("-d", request, "messaging.Messaging/SendMessage"))["id"]
+    assert bob_events.wait_id(sent)["data"] == text
+
+
+def test_a_call_by_the_projects_protos_needs_no_reflection(alice, grpcurl, repository, text):
+    protos = ["-import-path", str(repository / "proto"), "-proto", "imp/api/signing/signing.proto"]
+    signed = json.loads(grpcurl(*protos, "-d", json.dumps({"msg": text}), "signing.Signing/SignMessage"))
+    assert alice.post("/v1/verify", {"msg": text, **signed}).answer() == {"result": True}
+
+
+def test_the_readme_of_2021_still_works(alice, bob, bob_events, grpcurl):
+    protos = ["-import-path", str(Path(impgrpc.compiled.__file__).parent), "-proto", "messaging.proto"]
+    request = json.dumps({"msg": "test123", "pubkey": bob.pubkey, "amount": 1234})
+    sent = json.loads(grpcurl(*protos, "-d", request, "messaging.Messaging/SendMessage"))["id"]
+    assert UUID4.fullmatch(sent)
+    event = bob_events.wait_id(sent)
+    assert (event["data"], event["amount"], event["fromPubkey"]) == ("test123", "1234", alice.pubkey)
+
+
+def test_errors_show_code_text_and_reason(grpcurl):
+    request = json.dumps({"msg": "to nobody", "pubkey": "nonsense"})
+    told = grpcurl("-d", request, "messaging.Messaging/SendMessage", fails=True)
+    assert "Code: InvalidArgument" in told and "google.rpc.ErrorInfo" in told, told
+
+
+def test_what_is_not_there_is_unimplemented(grpcurl):
+    told = grpcurl("-d", json.dumps({}), "socket.Socket/StartSocket", fails=True)
+    assert "Code: Unimplemented" in told, told
+
+
+def test_health_is_served(grpcurl):
+    assert json.loads(grpcurl("grpc.health.v1.Health/Check")) == {"status": "SERVING"}

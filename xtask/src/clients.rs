@@ -1,0 +1,187 @@
+//! Real clients against real nodes: gets what `tests/clients` needs, starts a net of its own and runs pytest on it.
+//!
+//! What cannot be got is told, and left to the test that needs it, which then fails and says what to install.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::stages::{Stages, cargo};
+
+/// Programs that Debian has, by the name of their package.
+const DEBIAN: [&str; 2] = ["chromium", "curl"];
+
+/// The gRPC client, as the Go module proxy has it.
+const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl";
+const GRPCURL_VERSION: &str = "v1.9.3";
+
+/// The origin of the guide's web page, which the net's nodes let in.
+const GUIDE_ORIGIN: &str = "http://localhost:8000";
+
+/// `cargo xtask clients [PYTEST ARGS]`.
+pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
+    let mut stages = Stages::new();
+    let packages = ["--package", "imp-node", "--package", "imp-cli", "--package", "imp-devnet"];
+    stages.run("build", cargo(["build", "--bins"]).args(packages))?;
+    stages.measure("clients", || clients(args))?;
+    stages.report();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clients(args: &[String]) -> anyhow::Result<()> {
+    let (suite, target) = (crate::root().join("tests/clients"), crate::root().join("target"));
+    let programs = built_programs()?;
+    let python = python(&suite, &target.join("clients-venv"))?;
+    install_debian_packages();
+    let tools = grpcurl(&target.join("tools"));
+
+    let words = [python.as_path(), "-m".as_ref(), "pytest".as_ref(), suite.as_path()];
+    let words = words.iter().map(|path| path.as_os_str().to_owned()).chain(args.iter().map(OsString::from));
+    let mut net = Command::new(programs.join("imp-devnet"));
+    net.args(["up", "--ports", "free", "--fresh", "--allow-origin", GUIDE_ORIGIN, "--dir"])
+        .arg(target.join("clients-net"))
+        .arg("--exec")
+        .arg(shell_line(words)?)
+        .current_dir(crate::root())
+        .env("PATH", path([Some(programs.clone()), tools])?)
+        .env("IMPD", programs.join("impd"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let status = net.status().context("cannot run imp-devnet")?;
+    ensure!(status.success(), "tests/clients: {status}");
+    Ok(())
+}
+
+/// The folder of the workspace's programs, which is that of this one.
+fn built_programs() -> anyhow::Result<PathBuf> {
+    let own = env::current_exe().context("xtask does not know where it is")?;
+    let folder = own.parent().context("xtask is in no folder")?.to_owned();
+    for name in ["impd", "imp", "imp-devnet"] {
+        ensure!(folder.join(name).is_file(), "{name} is not in {}: build the workspace", folder.display());
+    }
+    Ok(folder)
+}
+
+/// The interpreter of a virtual environment with exactly what `requirements.txt` lists, made where there is none.
+fn python(suite: &Path, venv: &Path) -> anyhow::Result<PathBuf> {
+    let requirements = fs::read_to_string(suite.join("requirements.txt")).context("requirements.txt")?;
+    let (python, stamp) = (venv.join("bin/python"), venv.join("installed.txt"));
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements) && succeeds(&python, "0") {
+        return Ok(python);
+    }
+    // What was installed by halves, or for another interpreter, is not worth repairing.
+    if venv.exists() {
+        fs::remove_dir_all(venv).with_context(|| format!("cannot clear {}", venv.display()))?;
+    }
+    let recent = "import sys; sys.exit(sys.version_info < (3, 11))";
+    let Some(system) = ["python3.11", "python3"].iter().find(|name| succeeds(Path::new(name), recent)) else {
+        bail!("tests/clients need Python 3.11 or later with venv: install Debian's python3 and python3-venv");
+    };
+    eprintln!("xtask: installing Python packages into {}", venv.display());
+    done(Command::new(system).args(["-m", "venv"]).arg(venv))?;
+    // The list is complete. What imp-grpc-client says that it needs besides does not install on this Python.
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"]);
+    done(install.arg(suite.join("requirements.txt")))?;
+    fs::write(&stamp, requirements).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(python)
+}
+
+/// Installs what is missing, where this is Debian and we may.
+fn install_debian_packages() {
+    let missing: Vec<&str> = DEBIAN.into_iter().filter(|program| !is_in_path(program)).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let names = missing.join(" ");
+    if !is_in_path("apt-get") || !is_root() {
+        eprintln!("xtask: missing: {names}; tests that need them will fail");
+        return;
+    }
+    eprintln!("xtask: installing {names}");
+    let mut install = Command::new("apt-get");
+    install.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(missing);
+    let installed = done(Command::new("apt-get").args(["update", "--quiet"]).stdout(Stdio::null()))
+        .and_then(|()| done(install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null())));
+    if let Err(error) = installed {
+        eprintln!("xtask: {error:#}; tests that need {names} will fail");
+    }
+}
+
+/// The folder with grpcurl, built where there is Go.
+fn grpcurl(tools: &Path) -> Option<PathBuf> {
+    let folder = tools.join(format!("grpcurl-{GRPCURL_VERSION}"));
+    if folder.join("grpcurl").is_file() {
+        return Some(folder);
+    }
+    if !is_in_path("go") {
+        eprintln!("xtask: go is not installed: the tests with grpcurl will be skipped");
+        return None;
+    }
+    eprintln!("xtask: building grpcurl {GRPCURL_VERSION}");
+    let mut install = Command::new("go");
+    install.args(["install", &format!("{GRPCURL}@{GRPCURL_VERSION}")]).env("GOBIN", &folder);
+    match done(&mut install) {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            eprintln!("xtask: {error:#}; the tests with grpcurl will fail");
+            None
+        }
+    }
+}
+
+/// The search path with these folders before it.
+fn path(folders: [Option<PathBuf>; 2]) -> anyhow::Result<OsString> {
+    let rest = env::var_os("PATH").unwrap_or_default();
+    let folders = folders.into_iter().flatten().chain(env::split_paths(&rest));
+    env::join_paths(folders).context("a folder with a colon in its name cannot be searched")
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// Whether an interpreter is there and runs a program without failing.
+fn succeeds(python: &Path, program: &str) -> bool {
+    let mut command = Command::new(python);
+    command.args(["-c", program]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn done(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("cannot run {name}"))?;
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
+/// A line for `sh` that runs these words.
+fn shell_line(words: impl Iterator<Item = OsString>) -> anyhow::Result<String> {
+    let mut line = String::from("exec");
+    for word in words {
+        let word = word.into_string().map_err(|word| anyhow::anyhow!("{} is not UTF-8", word.display()))?;
+        line.push_str(&format!(" '{}'", word.replace('\'', r"'\''")));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shell_gets_each_word_as_it_is() {
+        let words = ["printf", "%s|", "it's", "$HOME `id`", ""];
+        let line = shell_line(words.iter().map(OsString::from)).unwrap();
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert_eq!(output.stdout, b"it's|$HOME `id`||");
+    }
+}
