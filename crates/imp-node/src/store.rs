@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod inbox;
 pub mod journal;
 pub mod outbox;
+pub mod payment;
 pub mod sqlite;
 
 use thiserror::Error;
@@ -16,12 +17,13 @@ pub use idempotency::IdempotencyStore;
 pub use inbox::InboxStore;
 pub use journal::JournalStore;
 pub use outbox::OutboxStore;
+pub use payment::PaymentStore;
 pub use sqlite::SqliteStore;
 
 /// Everything that the daemon keeps.
-pub trait Store: OutboxStore + InboxStore + JournalStore + IdempotencyStore {}
+pub trait Store: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore {}
 
-impl<T: OutboxStore + InboxStore + JournalStore + IdempotencyStore> Store for T {}
+impl<T: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore> Store for T {}
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

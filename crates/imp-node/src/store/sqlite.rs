@@ -6,6 +6,7 @@ mod inbox;
 mod journal;
 mod migrate;
 mod outbox;
+mod payment;
 mod row;
 mod worker;
 
