@@ -101,15 +101,27 @@ pub struct InvoiceFacts {
 ///
 /// [`InvoiceFault::Malformed`], [`InvoiceFault::OtherKind`] and [`InvoiceFault::UnknownFeatures`].
 pub fn read_invoice(text: &str) -> Result<InvoiceFacts, InvoiceFault> {
-    let invoice = parse(text)?;
-    Ok(InvoiceFacts {
+    parse(text).map(|invoice| facts(&invoice))
+}
+
+/// Reads an invoice like [`read_invoice`], and says why the node `own` on `network` could not pay it at any time.
+///
+/// # Errors
+///
+/// Those of [`read_invoice`], and [`InvoiceFault::OtherNetwork`], [`InvoiceFault::NoAmount`], [`InvoiceFault::Own`].
+pub fn read_payable(text: &str, own: &NodeId, network: Network) -> Result<InvoiceFacts, InvoiceFault> {
+    payable(text, own, network).map(|payable| facts(&payable.invoice))
+}
+
+fn facts(invoice: &Bolt11Invoice) -> InvoiceFacts {
+    InvoiceFacts {
         invoice: invoice.to_string(),
-        hash: hash_of(&invoice),
+        hash: hash_of(invoice),
         payee: NodeId::from(invoice.get_payee_pub_key()),
         amount: invoice.amount_milli_satoshis().map(Msat),
         made_at: invoice.duration_since_epoch(),
-        expires_at: expires_at(&invoice),
-    })
+        expires_at: expires_at(invoice),
+    }
 }
 
 fn expires_at(invoice: &Bolt11Invoice) -> Duration {

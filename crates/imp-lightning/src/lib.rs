@@ -11,5 +11,5 @@ pub mod ldk;
 mod onchain;
 mod port;
 
-pub use invoice::{InvoiceFacts, read_invoice};
+pub use invoice::{InvoiceFacts, read_invoice, read_payable};
 pub use port::*;

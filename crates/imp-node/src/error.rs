@@ -57,9 +57,19 @@ impl Error {
 
     /// Makes the text one of a call that sends: clients look for the word "failed" in it.
     #[must_use]
-    pub fn of_send(mut self) -> Self {
+    pub fn of_send(self) -> Self {
+        self.of("send")
+    }
+
+    /// Makes the text one of a call that pays, likewise.
+    #[must_use]
+    pub fn of_payment(self) -> Self {
+        self.of("payment")
+    }
+
+    fn of(mut self, what: &str) -> Self {
         if !self.message.contains("failed") {
-            self.message = format!("send failed: {}", self.message);
+            self.message = format!("{what} failed: {}", self.message);
         }
         self
     }

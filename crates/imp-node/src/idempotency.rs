@@ -77,6 +77,13 @@ impl CallKey {
         (self.method, self.key.clone())
     }
 
+    /// The row to store where the key is used once more, because what was begun under it had failed. `subject` as in
+    /// [`Claim::key`].
+    pub fn again(&self, subject: impl Into<Vec<u8>>, now: UnixMillis) -> NewKey {
+        let Self { method, key, request_digest } = self.clone();
+        NewKey { method, key, request_digest, subject: subject.into(), created: now }
+    }
+
     fn check(&self, stored: &StoredKey) -> Result<(), Error> {
         if self.request_digest == stored.request_digest {
             return Ok(());
@@ -128,8 +135,7 @@ pub struct Claim {
 impl Claim {
     /// The row to store. `subject` names what the call begins, as in [`NewKey::subject`].
     pub fn key(&self, subject: impl Into<Vec<u8>>, now: UnixMillis) -> NewKey {
-        let CallKey { method, key, request_digest } = self.call.clone();
-        NewKey { method, key, request_digest, subject: subject.into(), created: now }
+        self.call.again(subject, now)
     }
 }
 

@@ -34,6 +34,8 @@ use crate::runtime::clock::Clock;
 use crate::runtime::tasks::{Detached, Tasks};
 use crate::store::outbox::{AttemptEnd, OutboxMessage};
 use crate::store::{OutboxStore, StoreError};
+pub(crate) use plan::{room, too_little};
+
 use plan::Plan;
 use turns::Turns;
 

@@ -27,6 +27,11 @@ impl IdempotencyStore for Rows {
         unreachable!("no test sets a subject")
     }
 
+    async fn remove_key(&self, method: &'static str, key: String) -> Result<(), StoreError> {
+        self.0.lock().unwrap().remove(&(method, key));
+        Ok(())
+    }
+
     async fn forget_keys_before(&self, _: UnixMillis) -> Result<usize, StoreError> {
         unreachable!("no test forgets keys")
     }

@@ -8,7 +8,7 @@ use imp_core::amount::Msat;
 use imp_core::id::NodeId;
 use imp_core::wire::envelope::ReplyTo;
 use imp_core::wire::split::{split, spread};
-use imp_lightning::{LightningError, SendRoom};
+use imp_lightning::{LightningError, LightningNode, SendRoom};
 
 use super::{Draft, Inner};
 use crate::error::Error;
@@ -113,27 +113,32 @@ impl Inner {
         if room.direct { Msat::ZERO } else { plan.amounts.iter().map(|amount| self.fee_limit(*amount)).sum() }
     }
 
-    /// How much can be sent to a recipient. Waits a little for channels to come back.
     pub(super) async fn room(&self, recipient: &NodeId) -> Result<SendRoom, Error> {
-        let until = tokio::time::Instant::now() + ROOM_PATIENCE;
-        loop {
-            let room = self.node.send_room(recipient).await.map_err(unavailable)?;
-            if room.max_in_flight > 0 {
-                return Ok(room);
-            }
-            if tokio::time::Instant::now() >= until {
-                return Err(Error::new(
-                    Code::Unavailable,
-                    "NO_ROUTE",
-                    "no route: this node has no channel that is usable now, because it has none or their peers are away",
-                ));
-            }
-            tokio::time::sleep(ROOM_POLL).await;
-        }
+        room(&*self.node, recipient).await
     }
 }
 
-fn too_little(message: String) -> Error {
+/// How much `node` can send to a recipient. Waits a little for channels to come back.
+pub(crate) async fn room(node: &dyn LightningNode, recipient: &NodeId) -> Result<SendRoom, Error> {
+    let until = tokio::time::Instant::now() + ROOM_PATIENCE;
+    loop {
+        let room = node.send_room(recipient).await.map_err(unavailable)?;
+        if room.max_in_flight > 0 {
+            return Ok(room);
+        }
+        if tokio::time::Instant::now() >= until {
+            return Err(Error::new(
+                Code::Unavailable,
+                "NO_ROUTE",
+                "no route: this node has no channel that is usable now, because it has none or their peers are away",
+            ));
+        }
+        tokio::time::sleep(ROOM_POLL).await;
+    }
+}
+
+/// The node has too little for a payment.
+pub(crate) fn too_little(message: String) -> Error {
     Error::new(Code::FailedPrecondition, "INSUFFICIENT_BALANCE", message)
 }
 

@@ -49,6 +49,9 @@ pub trait IdempotencyStore: Send + Sync + 'static {
         subject: Vec<u8>,
     ) -> Result<(), StoreError>;
 
+    /// Forgets a key, since its call did nothing.
+    async fn remove_key(&self, method: &'static str, key: String) -> Result<(), StoreError>;
+
     /// Forgets the keys that were first used before a time, some in each transaction. Returns how many.
     async fn forget_keys_before(&self, before: UnixMillis) -> Result<usize, StoreError>;
 }

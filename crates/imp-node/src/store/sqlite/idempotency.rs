@@ -47,6 +47,16 @@ impl IdempotencyStore for SqliteStore {
         .await
     }
 
+    async fn remove_key(&self, method: &'static str, key: String) -> Result<(), StoreError> {
+        self.write("remove_key", move |connection| {
+            connection
+                .prepare_cached("DELETE FROM idempotency_key WHERE method = ?1 AND key = ?2")?
+                .execute(params![method, key])?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn forget_keys_before(&self, before: UnixMillis) -> Result<usize, StoreError> {
         let mut forgotten = 0;
         loop {
