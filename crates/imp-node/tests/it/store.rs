@@ -1,5 +1,7 @@
 //! The suite that every store passes.
 
+mod payments;
+
 use std::sync::Arc;
 
 use imp_core::amount::Msat;
