@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod delivery;
 pub mod dispatch;
 pub mod id;
+pub mod kept;
 pub mod order;
 pub mod parts;
 pub mod record;

@@ -14,6 +14,13 @@ pub const TRY_DEADLINE: Duration = Duration::from_secs(45);
 /// How long a try goes on at most, however many parts settle.
 pub const TRY_DEADLINE_WITH_PROGRESS: Duration = Duration::from_secs(600);
 
+/// How long after its end a message that failed may be tried again.
+pub const TRY_AGAIN_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// How long after its acceptance anything is begun for a message. No longer than receivers remember its parts
+/// ([`crate::parts`]).
+pub const SEND_WITHIN: Duration = Duration::from_secs(8 * 24 * 3600);
+
 /// The pause after a part's first failed attempt. It doubles with each further one.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -76,6 +83,11 @@ impl Try {
     }
 }
 
+/// Whether what is missing of a message that was accepted and failed at these times may be sent now.
+pub fn may_try_again(accepted: UnixMillis, failed: UnixMillis, now: UnixMillis) -> bool {
+    now.since(failed) < TRY_AGAIN_WITHIN && now.since(accepted) < SEND_WITHIN
+}
+
 /// The pause after a part's `failures`th failed attempt (1 for the first).
 pub fn pause_after(failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -128,6 +140,15 @@ mod tests {
     #[test]
     fn what_never_passes_is_tried_once() {
         assert_eq!(Try::new(NOW).retry_at(FailureCause::Invalid, 1, NOW), None);
+    }
+
+    #[test]
+    fn a_message_that_failed_may_be_tried_again_for_a_day_and_for_eight_days_in_all() {
+        let hours = |hours: u64| in_secs(hours * 3600);
+        assert!(may_try_again(NOW, hours(1), hours(24)));
+        assert!(!may_try_again(NOW, hours(1), hours(25)));
+        assert!(may_try_again(NOW, hours(180), hours(191)));
+        assert!(!may_try_again(NOW, hours(180), hours(192)));
     }
 
     #[test]
