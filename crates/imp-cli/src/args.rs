@@ -1,149 +1,160 @@
 //! What can be typed.
 
-use std::io::Read;
+pub(crate) mod events;
+pub(crate) mod lightning;
+pub(crate) mod messaging;
+pub(crate) mod node;
+pub(crate) mod options;
+pub(crate) mod services;
+pub(crate) mod text;
+mod value;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 use imp_api::client::DEFAULT_ADDR;
 
+use self::events::{EventsCommand, Watch};
+use self::lightning::{InvoiceCommand, Keysend, PaymentCommand};
+use self::messaging::MessageCommand;
+use self::node::{ChannelCommand, NodeCommand, PeerCommand, WalletCommand};
+use self::services::{FederateCommand, SocketCommand, VpnCommand};
+use self::text::{Sign, Verify};
+use crate::exit;
 use crate::failure::Failure;
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  the node refused
-  2  the command line cannot be understood
-  3  the node cannot be reached
-  4  the answer is no: the signature is not valid, or the invoice is not paid";
+/// The variable that names the node where no option does.
+pub(crate) const ADDR_VARIABLE: &str = "IMP_ADDR";
+
+/// The socket in a node's data directory.
+const SOCKET: &str = "imp.sock";
+
+/// The heading of options that every command has.
+const GLOBAL: &str = "Global options";
 
 /// Talks to a running IMP node.
 #[derive(Debug, Parser)]
-#[command(name = "imp", version, about, after_help = EXIT_CODES)]
+#[command(name = "imp", version, after_help = exit::help())]
 pub(crate) struct Args {
-    /// Where the node serves gRPC.
-    #[arg(long, global = true, env = "IMP_ADDR", value_name = "HOST:PORT", default_value = DEFAULT_ADDR)]
-    pub(crate) addr: String,
-    /// Print JSON, as REST answers it.
-    #[arg(long, global = true)]
+    /// Where the node serves gRPC: HOST:PORT, or unix:PATH for a socket [default: IMP_ADDR, or 127.0.0.1:8881].
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "ADDR")]
+    addr: Option<String>,
+    /// Talk to the node of this data directory, by the socket imp.sock in it.
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    data_dir: Option<PathBuf>,
+    /// Print JSON, as REST answers it; of a refusal too.
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// The node's address: what the options say, or else the value of the variable, or else the usual one.
+    pub(crate) fn addr(&self, variable: Option<OsString>) -> Result<String, Failure> {
+        let not_text = |what| Failure::Usage(format!("{what} is no UTF-8 text"));
+        match (&self.addr, &self.data_dir) {
+            (Some(_), Some(_)) => {
+                Err(Failure::Usage("--addr and --data-dir both name a node: give one of them".to_owned()))
+            }
+            (Some(addr), None) => Ok(addr.clone()),
+            (None, Some(dir)) => {
+                let path = dir.join(SOCKET).into_os_string().into_string();
+                path.map(|path| format!("unix:{path}")).map_err(|_| not_text("--data-dir"))
+            }
+            (None, None) => match variable.filter(|addr| !addr.is_empty()) {
+                Some(addr) => addr.into_string().map_err(|_| not_text(ADDR_VARIABLE)),
+                None => Ok(DEFAULT_ADDR.to_owned()),
+            },
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Messages to other nodes.
-    #[command(subcommand)]
+    /// Messages that the node sends.
+    #[command(subcommand, alias = "messages")]
     Message(MessageCommand),
     /// Shows what other nodes send, until Ctrl-C. Reconnects when the node restarts, and misses nothing.
     Watch(Watch),
+    /// What other nodes have sent.
+    #[command(subcommand, alias = "event")]
+    Events(EventsCommand),
+    /// Invoices: to be paid by others, and to pay.
+    #[command(subcommand, alias = "invoices")]
+    Invoice(InvoiceCommand),
+    /// Pays a node without an invoice, and waits until it is paid.
+    Keysend(Keysend),
+    /// Payments of invoices, and by keysend.
+    #[command(subcommand, alias = "payments")]
+    Payment(PaymentCommand),
     /// The node itself.
     #[command(subcommand)]
     Node(NodeCommand),
-    /// Invoices.
+    /// The node's bitcoin on the chain.
     #[command(subcommand)]
-    Invoice(InvoiceCommand),
+    Wallet(WalletCommand),
+    /// Channels with other nodes.
+    #[command(subcommand, alias = "channels")]
+    Channel(ChannelCommand),
+    /// Nodes that this one is connected to.
+    #[command(subcommand, alias = "peers")]
+    Peer(PeerCommand),
     /// Signs a text with the node's key.
     Sign(Sign),
-    /// Tells whether the node signed a text.
+    /// Tells whether a node signed a text: the one that is named, or else this one or any that it knows of.
     Verify(Verify),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum MessageCommand {
-    /// Sends a text and waits until it has arrived.
-    Send(Send),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Send {
-    /// The recipient's Lightning public key.
-    pub(crate) pubkey: String,
-    /// The text, or - for what standard input holds, to the last byte.
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) text: String,
-    /// Satoshis to send along [default: 1, or 1 for each part of a long text].
-    #[arg(long, value_name = "SAT", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) amount: Option<i64>,
-    /// The id of the message that this one answers.
-    #[arg(long, value_name = "ID")]
-    pub(crate) reply_to: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Watch {
-    /// First show what came after this cursor; 0 for everything that is kept.
-    #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
-    pub(crate) after: Option<i64>,
-    /// Show each event's cursor. Always on with --after.
-    #[arg(long)]
-    pub(crate) cursor: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// Who the node is, how far it has synced, and what it can spend.
-    Info,
-    /// Its channels.
-    Channels,
-    /// A fresh on-chain address.
-    Address,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum InvoiceCommand {
-    /// Makes an invoice.
-    New {
-        /// Satoshis to receive.
-        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
-        amount: i64,
-        /// A text that the payer sees.
-        #[arg(default_value = "", hide_default_value = true)]
-        memo: String,
+    /// Federation: nodes that remember each other.
+    #[command(subcommand)]
+    Federate(FederateCommand),
+    /// The relay between two programs that speak UDP.
+    #[command(subcommand)]
+    Socket(SocketCommand),
+    /// WireGuard access, sold by the hour.
+    #[command(subcommand)]
+    Vpn(VpnCommand),
+    /// Prints a shell's completions for imp.
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
-    /// Pays an invoice and waits until it is paid.
-    Pay {
-        /// The invoice: lnbc...
-        bolt11: String,
+    /// Prints the manual page imp(1), or writes the pages of all commands.
+    Man {
+        /// Write one page for each command into this directory.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
     },
-    /// Tells whether an invoice of the node is paid.
-    Check {
-        /// The invoice: lnbc...
-        bolt11: String,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Sign {
-    /// The text, or - for what standard input holds, to the last byte.
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) text: String,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Verify {
-    /// The text, or - for what standard input holds, to the last byte.
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) text: String,
-    /// The signature: 104 characters of zbase32.
-    pub(crate) signature: String,
-}
-
-/// A text as given, or standard input for `-`.
-pub(crate) fn text_or_stdin(text: String) -> Result<String, Failure> {
-    if text != "-" {
-        return Ok(text);
-    }
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).map_err(Failure::Input)?;
-    String::from_utf8(bytes).map_err(|_| Failure::NotText)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
+    use super::*;
+
     #[test]
     fn the_commands_are_sound() {
-        super::Args::command().debug_assert();
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_option_names_the_node_before_the_variable_does() {
+        let addr = |args: &[&str], variable: Option<&str>| {
+            let args = Args::parse_from([&["imp", "node", "info"], args].concat());
+            args.addr(variable.map(OsString::from))
+        };
+        for (args, variable, expected) in [
+            (&[][..], None, "127.0.0.1:8881"),
+            (&[], Some(""), "127.0.0.1:8881"),
+            (&[], Some("a:1"), "a:1"),
+            (&["--addr", "b:2"], Some("a:1"), "b:2"),
+            (&["--data-dir", "/d"], Some("a:1"), "unix:/d/imp.sock"),
+        ] {
+            assert_eq!(addr(args, variable).unwrap(), expected, "{args:?}");
+        }
+        let both = addr(&["--addr", "b:2", "--data-dir", "/d"], None).unwrap_err();
+        assert!(matches!(both, Failure::Usage(_)), "{both}");
     }
 }

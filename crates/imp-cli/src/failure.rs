@@ -1,4 +1,4 @@
-//! What can go wrong, as one line and an exit code.
+//! What can go wrong, as a line, an exit code and a hint.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,62 +7,94 @@ use imp_api::client::ClientError;
 use imp_api::error::Code;
 use thiserror::Error;
 
+use crate::exit;
+use crate::hint::{self, Effect};
+use crate::output::{Output, one_line};
+
 /// Why the command ended without success.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     /// The node did not answer as hoped for.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Standard input broke.
-    #[error("standard input cannot be read: {0}")]
-    Input(#[source] io::Error),
-    /// Standard input holds something else than text.
-    #[error("standard input is no UTF-8 text")]
-    NotText,
-    /// Standard output broke.
-    #[error("standard output cannot be written: {0}")]
+    /// The command line contradicts itself in a way that its grammar does not tell.
+    #[error("{0}")]
+    Usage(String),
+    /// A text cannot be read.
+    #[error("{name} cannot be read: {source}")]
+    Input {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    /// What is to be a text is none.
+    #[error("{name} is no UTF-8 text")]
+    NotText { name: String },
+    /// Standard output, or a page of the manual.
+    #[error("cannot be written: {0}")]
     Output(#[from] io::Error),
+    /// What cannot be taken back needs a yes.
+    #[error("not done: {question:?} is asked at a terminal only")]
+    NobodyToAsk { question: String },
+    /// The answer was not yes.
+    #[error("not done")]
+    Declined,
+    /// Ctrl-C while the node worked.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Failure {
-    const fn exit_code(&self) -> u8 {
+    /// The exit code, after a command with an effect.
+    fn exit_code(&self, effect: &Effect) -> u8 {
+        let matters = matches!(effect, Effect::Matters { .. });
         match self {
-            Self::Client(ClientError::NotReachable { .. } | ClientError::Lost { .. }) => 3,
-            Self::Client(ClientError::Address { .. }) | Self::NotText => 2,
-            Self::Client(_) | Self::Input(_) | Self::Output(_) => 1,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Client(ClientError::NotReachable { .. }) => Some("--addr or IMP_ADDR name another address"),
-            Self::Client(ClientError::Lost { .. }) => {
-                Some("what was asked for may have been done: look before you ask again")
-            }
-            Self::Client(ClientError::Refused(body)) if body.code == Code::Unimplemented => {
-                Some("the node's version may be older than this program's")
-            }
-            _ => None,
+            Self::Client(ClientError::Lost { .. }) if matters => exit::NOT_KNOWN,
+            Self::Client(ClientError::NotReachable { .. } | ClientError::Lost { .. }) => exit::UNREACHABLE,
+            Self::Client(ClientError::Refused(body)) => match body.code {
+                Code::DeadlineExceeded => exit::NOT_KNOWN,
+                Code::Unknown if matters => exit::NOT_KNOWN,
+                _ => exit::REFUSED,
+            },
+            Self::Client(ClientError::Address { .. })
+            | Self::Usage(_)
+            | Self::NotText { .. }
+            | Self::NobodyToAsk { .. } => exit::USAGE,
+            Self::Client(_) | Self::Input { .. } | Self::Output(_) | Self::Declined => exit::REFUSED,
+            Self::Interrupted => exit::INTERRUPTED,
         }
     }
 
     /// Tells the user. A reader of standard output that has seen enough is no failure.
-    pub(crate) fn report(&self) -> ExitCode {
-        if let Self::Output(error) = self
-            && error.kind() == io::ErrorKind::BrokenPipe
-        {
+    pub(crate) fn report(&self, output: Output, effect: &Effect) -> ExitCode {
+        if is_broken_pipe(self) {
             return ExitCode::SUCCESS;
         }
-        match self.hint() {
-            Some(hint) => note(&format!("{self} ({hint})")),
-            None => note(&self.to_string()),
+        if let Self::Client(ClientError::Refused(body)) = self
+            && !matches!(effect, Effect::Stream)
+        {
+            // The exit code and standard error tell the same.
+            let _ = output.print_refusal(body);
         }
-        ExitCode::from(self.exit_code())
+        note(&self.to_string());
+        if let Some(hint) = hint::of(self, effect) {
+            write_line(&format!("hint: {hint}"));
+        }
+        ExitCode::from(self.exit_code(effect))
     }
 }
 
-/// One line on standard error. If that cannot be written there is nobody to tell.
+fn is_broken_pipe(failure: &Failure) -> bool {
+    matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// One line on standard error.
 pub(crate) fn note(text: &str) {
+    write_line(&format!("imp: {text}"));
+}
+
+/// If standard error cannot be written there is nobody to tell.
+fn write_line(text: &str) {
     use std::io::Write;
-    let _ = writeln!(io::stderr().lock(), "imp: {}", crate::output::one_line(text));
+    let _ = writeln!(io::stderr().lock(), "{}", one_line(text));
 }

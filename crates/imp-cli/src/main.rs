@@ -5,35 +5,57 @@
 
 mod args;
 mod cmd;
+mod confirm;
+mod exit;
 mod failure;
+mod hint;
 mod output;
+mod pages;
+mod progress;
+mod session;
+mod time;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command};
+use crate::args::{ADDR_VARIABLE, Args, Command};
 use crate::failure::Failure;
+use crate::hint::Effect;
 use crate::output::Output;
+use crate::session::Session;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(args).await {
+    let output = Output::new(args.json);
+    let effect = Effect::of(&args.command);
+    match run(args, output).await {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(output, &effect),
     }
 }
 
-async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let Args { addr, json, command } = args;
-    let output = Output::new(json);
-    match command {
-        Command::Message(command) => cmd::message::run(&addr, output, command).await,
-        Command::Watch(watch) => cmd::watch::run(&addr, output, watch).await,
-        Command::Node(command) => cmd::node::run(&addr, output, command).await,
-        Command::Invoice(command) => cmd::invoice::run(&addr, output, command).await,
-        Command::Sign(sign) => cmd::signing::sign(&addr, output, sign).await,
-        Command::Verify(verify) => cmd::signing::verify(&addr, output, verify).await,
+async fn run(args: Args, output: Output) -> Result<ExitCode, Failure> {
+    let session = Session { addr: args.addr(std::env::var_os(ADDR_VARIABLE))?, output };
+    match args.command {
+        Command::Message(command) => cmd::message::run(&session, command).await?,
+        Command::Watch(watch) => cmd::watch::run(&session, watch).await?,
+        Command::Events(command) => cmd::events::run(&session, command).await?,
+        Command::Invoice(command) => return cmd::invoice::run(&session, command).await,
+        Command::Keysend(keysend) => cmd::payment::keysend(&session, keysend).await?,
+        Command::Payment(command) => cmd::payment::run(&session, command).await?,
+        Command::Node(command) => cmd::node::run(&session, command).await?,
+        Command::Wallet(command) => cmd::wallet::run(&session, command).await?,
+        Command::Channel(command) => cmd::channel::run(&session, command).await?,
+        Command::Peer(command) => cmd::peer::run(&session, command).await?,
+        Command::Sign(sign) => cmd::signing::sign(&session, sign).await?,
+        Command::Verify(verify) => return cmd::signing::verify(&session, verify).await,
+        Command::Federate(command) => cmd::federate::run(&session, command).await?,
+        Command::Socket(command) => cmd::socket::run(&session, command).await?,
+        Command::Vpn(command) => cmd::vpn::run(&session, command).await?,
+        Command::Completions { shell } => cmd::generate::completions(shell)?,
+        Command::Man { dir } => cmd::generate::man(dir.as_deref())?,
     }
+    Ok(ExitCode::SUCCESS)
 }

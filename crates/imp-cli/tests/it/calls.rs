@@ -1,49 +1,45 @@
+//! What is the same for all commands: the node's address, texts, standard output.
+
 use std::process::Stdio;
 
 use imp_api::proto::messaging::SendMessageRequest;
-use serde_json::{Value, json};
+use imp_api::proto::signing::{SignRequest, VerifyRequest};
 
 use super::server::TestServer;
-use super::{code, imp, run, run_with_input, stderr, stdout};
+use super::{code, end_of, imp, run, run_with_input, stderr, stdout, text};
 
 #[tokio::test]
-async fn a_message_is_sent_with_all_its_parts() {
-    let server = TestServer::start().await;
-    let addr = server.addr();
-    let done =
-        run(imp(&addr, &["message", "send", "02ab", "hi there", "--amount", "10", "--reply-to", "r"])).await;
-    assert_eq!((code(&done), stdout(&done), stderr(&done)), (0, "id: m1\n", ""));
-    let done = run(imp(&addr, &["message", "send", "02ab", "--json", "-hyphen"])).await;
-    let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(answer, json!({"id": "m1"}));
-    assert_eq!(stdout(&done).lines().count(), 1);
-    let first = SendMessageRequest {
-        msg: "hi there".into(),
-        pubkey: "02ab".into(),
-        amount: 10,
-        reply_to_id: "r".into(),
-        ..Default::default()
-    };
-    let second = SendMessageRequest { msg: "-hyphen".into(), pubkey: "02ab".into(), ..Default::default() };
-    assert_eq!(server.asked::<SendMessageRequest>(), [first, second]);
-}
-
-#[tokio::test]
-async fn a_text_can_come_from_standard_input_to_the_last_byte() {
+async fn a_text_can_come_from_standard_input_or_a_file_to_the_last_byte() {
     let server = TestServer::start().await;
     let done = run_with_input(imp(&server.addr(), &["message", "send", "02ab", "-"]), "é\n".as_bytes()).await;
     assert_eq!((code(&done), stdout(&done)), (0, "id: m1\n"));
-    assert_eq!(server.asked::<SendMessageRequest>()[0].msg, "é\n");
-    let done = run_with_input(imp(&server.addr(), &["sign", "-"]), b"a\xff").await;
-    assert_eq!((code(&done), stderr(&done)), (2, "imp: standard input is no UTF-8 text\n"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("text");
+    let path = path.to_str().unwrap();
+    std::fs::write(path, "from a file\n\n").unwrap();
+    text(&server, &["message", "send", "02ab", "--file", path]).await;
+    let texts: Vec<String> =
+        server.asked::<SendMessageRequest>().into_iter().map(|request| request.msg).collect();
+    assert_eq!(texts, ["é\n", "from a file\n\n"]);
+    text(&server, &["sign", "--file", path]).await;
+    assert_eq!(server.asked::<SignRequest>()[0].msg, "from a file\n\n");
 }
 
 #[tokio::test]
-async fn a_refusal_is_one_line_and_exit_code_1() {
+async fn what_is_no_text_is_named() {
     let server = TestServer::start().await;
-    let done = run(imp(&server.addr(), &["message", "send", "nowhere", "hi"])).await;
-    assert_eq!((code(&done), stdout(&done)), (1, ""));
-    assert_eq!(stderr(&done), "imp: send failed: no route\\nat all (UNAVAILABLE)\n");
+    let done = run_with_input(imp(&server.addr(), &["sign", "-"]), b"a\xff").await;
+    assert_eq!((code(&done), stderr(&done)), (2, "imp: standard input is no UTF-8 text\n"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bytes");
+    let path = path.to_str().unwrap();
+    let done = run(imp(&server.addr(), &["sign", "--file", path])).await;
+    let expected = format!("imp: {path} cannot be read: No such file or directory (os error 2)\n");
+    assert_eq!((code(&done), stderr(&done)), (1, expected.as_str()));
+    std::fs::write(path, b"\xff").unwrap();
+    let done = run(imp(&server.addr(), &["sign", "--file", path])).await;
+    assert_eq!((code(&done), stderr(&done)), (2, format!("imp: {path} is no UTF-8 text\n").as_str()));
+    assert_eq!(server.asked::<SignRequest>(), []);
 }
 
 #[tokio::test]
@@ -53,9 +49,25 @@ async fn a_command_line_that_is_none_is_exit_code_2() {
         &["nonsense"],
         &["message", "send", "02ab", "hi", "--amount", "0"],
         &["message", "send", "02ab", "hi", "--amount", "-1"],
+        &["message", "send", "02ab", "hi", "--file", "f"],
+        &["message", "send", "02ab", "hi", "--keep", "90"],
+        &["message", "list", "--state", "nonsense"],
+        &["message", "list", "--limit", "0"],
+        &["message", "list", "--limit", "5", "--all"],
         &["invoice", "new", "1.5"],
+        &["invoice", "new", "1k"],
+        &["invoice", "new", "5", "--expiry", "soon"],
+        &["keysend", "02ab"],
+        &["wallet", "send", "bcrt1q"],
+        &["wallet", "send", "bcrt1q", "5", "--all"],
+        &["channel", "open", "02ab", "5"],
+        &["peer", "connect", "02ab@"],
+        &["vpn", "contract", "02ab", "nonce", "free"],
         &["watch", "--after", "x"],
         &["node", "info", "--addr", "nonsense"],
+        &["node", "info", "--addr", "unix:"],
+        &["node", "info", "--addr", "127.0.0.1:1", "--data-dir", "/d"],
+        &["completions", "cmd.exe"],
         &[],
     ] {
         let done = run(imp("127.0.0.1:1", args)).await;
@@ -65,90 +77,30 @@ async fn a_command_line_that_is_none_is_exit_code_2() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_not_there_is_exit_code_3_and_a_hint() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for args in [&["node", "info"][..], &["watch"], &["invoice", "check", "ln"]] {
-        let done = run(imp(&free.to_string(), args)).await;
-        let expected = format!(
-            "imp: no IMP node answers at {free}: is impd running? (--addr or IMP_ADDR name another address)\n"
-        );
-        assert_eq!((code(&done), stderr(&done)), (3, expected.as_str()), "{args:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_node_that_ends_during_a_call_is_exit_code_3_and_a_warning() {
-    // Takes the connection and answers the greeting of HTTP/2 with rubbish.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    });
-    let done = run(imp(&addr, &["invoice", "pay", "ln"])).await;
-    assert_eq!(code(&done), 3, "{}", stderr(&done));
-    assert_eq!(stderr(&done).lines().count(), 1);
-}
-
-#[tokio::test]
-async fn the_flag_names_another_node_than_the_environment() {
+async fn the_option_names_another_node_than_the_variable() {
     let server = TestServer::start().await;
-    let done = run(imp("127.0.0.1:1", &["--addr", &server.addr(), "node", "address"])).await;
+    let done = run(imp("127.0.0.1:1", &["--addr", &server.addr(), "wallet", "address"])).await;
     assert_eq!((code(&done), stdout(&done)), (0, "address: bcrt1q\n"));
 }
 
 #[tokio::test]
-async fn the_node_is_shown_line_by_line_and_safely() {
+async fn a_node_is_reached_by_its_socket() {
     let server = TestServer::start().await;
-    let done = run(imp(&server.addr(), &["node", "info"])).await;
-    let expected = "\
-pubkey:       02ab
-alias:        alice\\u{1b}[2J
-network:      regtest
-backend:      ldk
-version:      0.1.0
-synced:       yes
-block height: 120
-on-chain:     1000 sat
-in channels:  500000 sat
-spendable:    490000 sat
-listens:      127.0.0.1:9735
-";
-    assert_eq!((code(&done), stdout(&done)), (0, expected));
-    let done = run(imp(&server.addr(), &["--json", "node", "info"])).await;
-    let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(answer["onchainSat"], json!("1000"));
-    assert_eq!(answer["alias"], json!("alice\x1b[2J"));
-}
-
-#[tokio::test]
-async fn channels_are_a_table() {
-    let server = TestServer::start().await;
-    let done = run(imp(&server.addr(), &["node", "channels"])).await;
-    let expected = "\
-PEER  CAPACITY  CAN SEND  CAN RECEIVE  STATE      ID
-03cd   1000000    490000            7  usable     17
-03cd   1000000    490000            7  peer away  17
-03cd   1000000    490000            7  opening    17
-";
-    assert_eq!((code(&done), stdout(&done)), (0, expected));
-}
-
-#[tokio::test]
-async fn invoices_are_made_paid_and_checked() {
-    let server = TestServer::start().await;
-    for (args, expected, exit) in [
-        (&["invoice", "new", "25"][..], "invoice: ln 25 \"\"\n", 0),
-        (&["invoice", "new", "25", "a memo"], "invoice: ln 25 \"a memo\"\n", 0),
-        (&["invoice", "pay", "ln1"], "preimage: for ln1\n", 0),
-        (&["invoice", "check", "paid"], "paid: yes\n", 0),
-        (&["invoice", "check", "unpaid"], "paid: no\n", 4),
-        (&["--json", "invoice", "check", "unpaid"], "{\"paid\":false}\n", 4),
-        (&["invoice", "check", "other"], "", 1),
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("imp.sock");
+    server.listen_at(&socket).await;
+    let dir = dir.path().to_str().unwrap();
+    for args in [
+        &["--addr", &format!("unix:{dir}/imp.sock"), "wallet", "address"][..],
+        &["--addr", &format!("unix://{dir}/imp.sock"), "wallet", "address"],
+        &["wallet", "address", "--data-dir", dir],
     ] {
-        let done = run(imp(&server.addr(), args)).await;
-        assert_eq!((stdout(&done), code(&done)), (expected, exit), "{args:?}: {}", stderr(&done));
+        let done = run(imp("127.0.0.1:1", args)).await;
+        assert_eq!((code(&done), stdout(&done)), (0, "address: bcrt1q\n"), "{args:?}: {}", stderr(&done));
     }
+    // A socket has no host name, and a node lets only some names in.
+    let hosts = server.hosts();
+    assert!(hosts.iter().all(|host| host == "localhost"), "{hosts:?}");
 }
 
 #[tokio::test]
@@ -156,12 +108,16 @@ async fn texts_are_signed_and_signatures_judged() {
     let server = TestServer::start().await;
     for (args, expected, exit) in [
         (&["sign", "a"][..], "signature: over \"a\"\n", 0),
+        (&["--json", "sign", "a"], "{\"signature\":\"over \\\"a\\\"\"}\n", 0),
         (&["verify", "same", "same"], "valid: yes\n", 0),
-        (&["verify", "one", "other"], "valid: no\n", 4),
+        (&["verify", "one", "other", "--pubkey", "02ab"], "valid: no\n", 4),
+        (&["--json", "verify", "one", "other"], "{\"result\":false}\n", 4),
     ] {
         let done = run(imp(&server.addr(), args)).await;
         assert_eq!((stdout(&done), code(&done)), (expected, exit), "{args:?}");
     }
+    let named = server.asked::<VerifyRequest>().into_iter().map(|request| request.pubkey);
+    assert_eq!(named.collect::<Vec<_>>(), [None, Some("02ab".to_owned()), None]);
 }
 
 #[tokio::test]
@@ -171,7 +127,6 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
     drop(reader);
     let mut command = imp(&server.addr(), &["node", "info"]);
     let child = command.stdout(Stdio::from(writer)).stderr(Stdio::piped()).spawn().unwrap();
-    let done =
-        tokio::time::timeout(super::PATIENCE, child.wait_with_output()).await.expect("imp ends").unwrap();
+    let done = end_of(child).await;
     assert_eq!((code(&done), stderr(&done)), (0, ""));
 }

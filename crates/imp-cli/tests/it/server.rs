@@ -6,11 +6,13 @@ mod messaging;
 mod node;
 mod others;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::Stream;
 use imp_api::error::StatusBody;
 use imp_api::proto::federate::federate_server::FederateServer;
 use imp_api::proto::imp::events::v1::events_server::EventsServer;
@@ -25,12 +27,15 @@ use imp_api::proto::vpn::vpn_server::VpnServer;
 use imp_api::proto::websocket::SubscribeResponse;
 use imp_api::proto::websocket::websocket_server::WebsocketServer;
 use prost::{Message, Name};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::transport::server::Router;
+use tonic::body::Body;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status};
+use tower::util::MapRequestLayer;
 
 pub(crate) use events::CURSOR_AT_START;
 
@@ -39,6 +44,8 @@ struct Shared {
     events: broadcast::Sender<SubscribeResponse>,
     /// The type and the bytes of each request.
     asked: Mutex<Vec<(&'static str, Vec<u8>)>>,
+    /// The host that each request was made to.
+    hosts: Mutex<Vec<String>>,
     /// What every call is refused with.
     refusal: Mutex<Option<StatusBody>>,
     /// Whether callers must wait.
@@ -81,6 +88,7 @@ impl TestServer {
         let shared = Arc::new(Shared {
             events: broadcast::channel(100).0,
             asked: Mutex::default(),
+            hosts: Mutex::default(),
             refusal: Mutex::default(),
             held: watch::channel(false).0,
         });
@@ -88,7 +96,7 @@ impl TestServer {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.spawn(bind(addr)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        runtime.spawn(router(&shared).serve_with_incoming(TcpListenerStream::new(listener)));
+        runtime.spawn(serve(Arc::clone(&shared), TcpListenerStream::new(listener)));
         Self { addr, shared, runtime: Some(runtime) }
     }
 
@@ -97,7 +105,7 @@ impl TestServer {
         let path = path.to_owned();
         let runtime = self.runtime.as_ref().unwrap();
         let listener = runtime.spawn(async move { UnixListener::bind(path).unwrap() }).await.unwrap();
-        runtime.spawn(router(&self.shared).serve_with_incoming(UnixListenerStream::new(listener)));
+        runtime.spawn(serve(Arc::clone(&self.shared), UnixListenerStream::new(listener)));
     }
 
     pub(crate) fn addr(&self) -> String {
@@ -117,6 +125,11 @@ impl TestServer {
     /// Keeps callers waiting from now on, or no longer.
     pub(crate) fn hold(&self, held: bool) {
         self.shared.held.send_replace(held);
+    }
+
+    /// The host that each request was made to.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.shared.hosts.lock().unwrap().clone()
     }
 
     /// All requests of a type, oldest first.
@@ -155,9 +168,18 @@ impl Drop for TestServer {
     }
 }
 
-fn router(shared: &Arc<Shared>) -> Router {
-    let echo = Echo(Arc::clone(shared));
+/// Serves all that come in, until the runtime ends.
+async fn serve<C>(shared: Arc<Shared>, incoming: impl Stream<Item = io::Result<C>>)
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let echo = Echo(Arc::clone(&shared));
+    let note_host = MapRequestLayer::new(move |request: http::Request<Body>| {
+        shared.hosts.lock().unwrap().extend(request.uri().host().map(str::to_owned));
+        request
+    });
     tonic::transport::Server::builder()
+        .layer(note_host)
         .add_service(MessagingServer::new(echo.clone()))
         .add_service(MessagesServer::new(echo.clone()))
         .add_service(WebsocketServer::new(echo.clone()))
@@ -169,6 +191,9 @@ fn router(shared: &Arc<Shared>) -> Router {
         .add_service(FederateServer::new(echo.clone()))
         .add_service(SocketServer::new(echo.clone()))
         .add_service(VpnServer::new(echo))
+        .serve_with_incoming(incoming)
+        .await
+        .unwrap();
 }
 
 /// Binds, once a server that crashed there has let go.

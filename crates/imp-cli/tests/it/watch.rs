@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::server::{CURSOR_AT_START, TestServer};
-use super::{PATIENCE, code, imp, run, stderr};
+use super::{PATIENCE, code, imp, interrupt, run, stderr, stdout};
 
 /// A running `imp watch`.
 struct Watching {
@@ -67,8 +67,7 @@ async fn events_are_shown_as_they_come_until_ctrl_c() {
     for expected in ["message from 02ab, 1 sat", "  id e42", "    one", "    two"] {
         assert_eq!(watch.line().await, expected);
     }
-    let pid = watch.child.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    interrupt(&watch.child);
     let status = tokio::time::timeout(PATIENCE, watch.child.wait()).await.expect("imp ends").unwrap();
     assert_eq!(status.code(), Some(0));
 }
@@ -130,6 +129,24 @@ async fn a_watch_that_saw_no_event_yet_misses_none_either() {
 async fn a_cursor_that_is_no_longer_kept_ends_the_watch() {
     let server = TestServer::start().await;
     let done = run(imp(&server.addr(), &["watch", "--after", "5"])).await;
-    let expected = "imp: the oldest cursor to ask for is 6 (OUT_OF_RANGE)\n";
+    let expected = "\
+imp: the oldest cursor to ask for is 6 (OUT_OF_RANGE)
+hint: `imp events list` begins with the oldest that is kept
+";
     assert_eq!((code(&done), stderr(&done)), (1, expected));
+    // What a watch prints are events and nothing else.
+    let done = run(imp(&server.addr(), &["watch", "--after", "5", "--json"])).await;
+    assert_eq!((code(&done), stdout(&done)), (1, ""));
+}
+
+#[tokio::test]
+async fn a_watch_asks_for_what_it_wants_to_see_also_when_it_resumes() {
+    let server = TestServer::start().await;
+    let _watch =
+        Watching::start(&server.addr(), &["--service", "message,lightning", "--include", "lightning"]);
+    subscriptions(&server, 1).await;
+    let server = TestServer::start_at(server.crash()).await;
+    let asked = server.asked_times::<SubscribeRequest>(1).await.remove(0);
+    assert_eq!(asked.service.as_deref(), Some("message,lightning"));
+    assert_eq!((asked.include.as_deref(), asked.after), (Some("lightning"), Some(CURSOR_AT_START)));
 }

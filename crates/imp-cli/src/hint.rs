@@ -1,0 +1,155 @@
+//! What to do next, for each way in which a command can fail.
+
+use std::io;
+
+use imp_api::client::ClientError;
+use imp_api::error::{Code, StatusBody};
+
+use crate::args::Command;
+use crate::args::lightning::InvoiceCommand;
+use crate::args::messaging::MessageCommand;
+use crate::args::node::{ChannelCommand, WalletCommand};
+use crate::args::options::Key as KeyOption;
+use crate::args::services::SocketCommand;
+use crate::failure::Failure;
+
+/// What it means for the node that a command was run.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Nothing: it can be run again at will.
+    Harmless,
+    /// As harmless, but what it prints is a stream of its own kind.
+    Stream,
+    /// Money moves, or others are told.
+    Matters {
+        /// The command that shows what became of it.
+        look: &'static str,
+        /// Whether running it twice would do it twice.
+        key: Key,
+    },
+}
+
+/// Whether a command is safe to repeat.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Key {
+    Given,
+    NotGiven,
+    /// The call takes none.
+    None,
+}
+
+impl From<&KeyOption> for Key {
+    fn from(option: &KeyOption) -> Self {
+        if option.key.is_some() { Self::Given } else { Self::NotGiven }
+    }
+}
+
+const MESSAGES: &str = "imp message list";
+const PAYMENTS: &str = "imp payment list";
+
+impl Effect {
+    pub(crate) fn of(command: &Command) -> Self {
+        let matters = |look, key| Self::Matters { look, key };
+        match command {
+            Command::Message(MessageCommand::Send(send)) => matters(MESSAGES, (&send.key).into()),
+            Command::Message(MessageCommand::Retry { .. })
+            | Command::Federate(_)
+            | Command::Socket(SocketCommand::Send { .. })
+            | Command::Vpn(_) => matters(MESSAGES, Key::None),
+            Command::Invoice(InvoiceCommand::Pay { key, .. }) => matters(PAYMENTS, key.into()),
+            Command::Keysend(keysend) => matters(PAYMENTS, (&keysend.key).into()),
+            Command::Wallet(WalletCommand::Send(send)) => matters("imp wallet balance", (&send.key).into()),
+            Command::Channel(ChannelCommand::Open { .. } | ChannelCommand::Close { .. }) => {
+                matters("imp channel list", Key::None)
+            }
+            Command::Watch(_) => Self::Stream,
+            _ => Self::Harmless,
+        }
+    }
+}
+
+/// The hint for a failure, if there is one.
+pub(crate) fn of(failure: &Failure, effect: &Effect) -> Option<String> {
+    match failure {
+        Failure::Client(ClientError::NotReachable { source, .. }) if is_forbidden(source.as_ref()) => {
+            Some("the socket belongs to another user: be the one that impd runs as".to_owned())
+        }
+        Failure::Client(ClientError::NotReachable { .. }) => {
+            Some("--addr, --data-dir or IMP_ADDR name another node".to_owned())
+        }
+        Failure::Client(ClientError::Lost { .. }) => Some(doubt(effect, "may have been done")),
+        Failure::Client(ClientError::Refused(body)) => refusal(body, effect),
+        Failure::NobodyToAsk { .. } => Some("--yes answers it".to_owned()),
+        Failure::Interrupted if matches!(effect, Effect::Matters { .. }) => {
+            Some(doubt(effect, "may go on at the node"))
+        }
+        _ => None,
+    }
+}
+
+/// What to do where it is not known what became of a call.
+fn doubt(effect: &Effect, may: &str) -> String {
+    let Effect::Matters { look, key } = effect else { return "run it again".to_owned() };
+    match key {
+        Key::Given => format!("it {may}: run it again with the same --key, and nothing is done twice"),
+        Key::NotGiven => {
+            format!(
+                "it {may}: look with `{look}` before you run it again; with --key it could be repeated safely"
+            )
+        }
+        Key::None => format!("it {may}: look with `{look}` before you run it again"),
+    }
+}
+
+fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
+    let reason = body.info.as_ref().map_or("", |info| info.reason());
+    let message = body.info.as_ref().and_then(|info| info.get("messageId"));
+    let hint = match (body.code, reason) {
+        (Code::DeadlineExceeded, _) | (_, "OUTCOME_UNKNOWN") => {
+            return Some(match message {
+                Some(id) => format!("`imp message show {id}` tells what becomes of it"),
+                None => doubt(effect, "may still be done"),
+            });
+        }
+        (_, "NO_ROUTE") => {
+            "`imp channel list` shows whether a channel is usable; open one: \
+             `imp channel open PUBKEY@HOST:PORT SAT`"
+        }
+        (_, "INSUFFICIENT_BALANCE") => "`imp node balance` shows what can be sent now",
+        (_, "OWNER_ONLY") => "run it on the node's machine, with a loopback --addr or with --data-dir",
+        (Code::OutOfRange, _) => "`imp events list` begins with the oldest that is kept",
+        (_, "INVOICE_NOT_FOUND") => {
+            "only the node that made an invoice can tell: `imp invoice list` shows yours"
+        }
+        (_, "RETRIES_EXHAUSTED" | "TIMED_OUT" | "PAYMENT_FAILED" | "RECIPIENT_REJECTED") => {
+            return message.map(|id| {
+                format!("`imp message retry {id}` sends what is missing; with --keep the node goes on trying")
+            });
+        }
+        (Code::AlreadyExists, _) if matches!(effect, Effect::Matters { key: Key::Given, .. }) => {
+            "another request was made under this key: choose another --key"
+        }
+        (Code::AlreadyExists, "PAYMENT_KNOWN") => "`imp payment list` shows it",
+        (Code::Unavailable, _) => {
+            "`imp node info` tells how the node stands, and while it starts its /ready does"
+        }
+        (Code::ResourceExhausted, _) => "wait until what is under way has ended, and run it again",
+        (Code::Unimplemented, _) => "this node cannot do that: `imp node info` shows its version",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(cause) = error {
+        if cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+        {
+            return true;
+        }
+        error = cause.source();
+    }
+    false
+}
