@@ -30,9 +30,16 @@ pub(crate) enum Failure {
     /// What is to be a text is none.
     #[error("{name} is no UTF-8 text")]
     NotText { name: String },
-    /// Standard output, or a page of the manual.
-    #[error("cannot be written: {0}")]
+    /// Standard output broke.
+    #[error("standard output cannot be written: {0}")]
     Output(#[from] io::Error),
+    /// A page of the manual has no place.
+    #[error("{path} cannot be written: {source}")]
+    Page {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
     /// What cannot be taken back needs a yes.
     #[error("not done: {question:?} is asked at a terminal only")]
     NobodyToAsk { question: String },
@@ -60,7 +67,9 @@ impl Failure {
             | Self::Usage(_)
             | Self::NotText { .. }
             | Self::NobodyToAsk { .. } => exit::USAGE,
-            Self::Client(_) | Self::Input { .. } | Self::Output(_) | Self::Declined => exit::REFUSED,
+            Self::Client(_) | Self::Input { .. } | Self::Output(_) | Self::Page { .. } | Self::Declined => {
+                exit::REFUSED
+            }
             Self::Interrupted => exit::INTERRUPTED,
         }
     }

@@ -126,10 +126,8 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
                 format!("`imp message retry {id}` sends what is missing; with --keep the node goes on trying")
             });
         }
-        (Code::AlreadyExists, _) if matches!(effect, Effect::Matters { key: Key::Given, .. }) => {
-            "another request was made under this key: choose another --key"
-        }
-        (Code::AlreadyExists, "PAYMENT_KNOWN") => "`imp payment list` shows it",
+        (_, "IDEMPOTENCY_KEY_USED") => "a --key belongs to one request: choose another, or none",
+        (_, "PAYMENT_KNOWN" | "INVOICE_PAID") => "`imp payment list` shows the payment",
         (Code::Unavailable, _) => {
             "`imp node info` tells how the node stands, and while it starts its /ready does"
         }
@@ -141,15 +139,36 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
 }
 
 fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut error = Some(error);
-    while let Some(cause) = error {
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
-        {
-            return true;
-        }
-        error = cause.source();
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("transport error")]
+    struct Wrapped(#[source] io::Error);
+
+    #[test]
+    fn a_socket_of_another_user_is_told_from_one_that_is_not_there() {
+        let hint_for = |kind: io::ErrorKind| {
+            let source = Box::new(Wrapped(kind.into()));
+            let error = ClientError::NotReachable { addr: "unix:/d/imp.sock".to_owned(), source };
+            of(&error.into(), &Effect::Harmless).unwrap()
+        };
+        assert!(hint_for(io::ErrorKind::PermissionDenied).contains("another user"));
+        assert!(hint_for(io::ErrorKind::NotFound).contains("--data-dir"));
     }
-    false
+
+    #[tokio::test]
+    async fn the_cause_of_a_failed_connection_can_be_seen() {
+        let error = imp_api::client::Client::connect("unix:/nowhere/imp.sock").await.unwrap_err();
+        let ClientError::NotReachable { source, .. } = error else { panic!("{error}") };
+        let source: &(dyn std::error::Error + 'static) = source.as_ref();
+        let mut causes = std::iter::successors(Some(source), |error| error.source());
+        assert!(causes.any(|error| error.is::<io::Error>()), "{source:?}");
+    }
 }

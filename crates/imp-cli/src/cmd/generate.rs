@@ -25,17 +25,22 @@ pub(crate) fn man(dir: Option<&Path>) -> Result<(), Failure> {
     let Some(dir) = dir else {
         return Ok(io::stdout().lock().write_all(&page(&command)?)?);
     };
-    std::fs::create_dir_all(dir)?;
-    Ok(write_pages(&command, dir)?)
+    std::fs::create_dir_all(dir).map_err(|source| not_written(dir, source))?;
+    write_pages(&command, dir)
 }
 
-fn write_pages(command: &Command, dir: &Path) -> io::Result<()> {
-    let name = Man::new(command.clone()).get_filename();
-    std::fs::write(dir.join(name), page(command)?)?;
+fn write_pages(command: &Command, dir: &Path) -> Result<(), Failure> {
+    let path = dir.join(Man::new(command.clone()).get_filename());
+    let page = page(command)?;
+    std::fs::write(&path, page).map_err(|source| not_written(&path, source))?;
     command
         .get_subcommands()
         .filter(|command| !command.is_hide_set())
         .try_for_each(|command| write_pages(command, dir))
+}
+
+fn not_written(path: &Path, source: io::Error) -> Failure {
+    Failure::Page { path: path.display().to_string(), source }
 }
 
 /// A page in troff, with the sections that every page of `imp` has.

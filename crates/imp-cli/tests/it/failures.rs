@@ -92,12 +92,18 @@ async fn each_reason_has_its_hint_and_its_exit_code() {
         ),
         (
             Code::AlreadyExists,
-            "",
+            "IDEMPOTENCY_KEY_USED",
             &SEND_WITH_KEY,
-            "another request was made under this key: choose another --key",
+            "a --key belongs to one request: choose another, or none",
             1,
         ),
-        (Code::AlreadyExists, "PAYMENT_KNOWN", &["invoice", "pay", "ln1"], "`imp payment list` shows it", 1),
+        (
+            Code::AlreadyExists,
+            "PAYMENT_KNOWN",
+            &["invoice", "pay", "ln1"],
+            "`imp payment list` shows the payment",
+            1,
+        ),
         (Code::DeadlineExceeded, "", &SEND, "`imp message show m7` tells what becomes of it", 5),
         (Code::Unknown, "OUTCOME_UNKNOWN", &SEND, "`imp message show m7` tells what becomes of it", 5),
         (

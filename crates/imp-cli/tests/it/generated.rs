@@ -75,6 +75,15 @@ async fn every_command_has_a_page() {
     assert!(!names.iter().any(|made| made == "imp-node-channels"));
 }
 
+#[tokio::test]
+async fn a_directory_that_cannot_be_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let dir = file.path().join("man1");
+    let done = run(imp(NOWHERE, &["man", "--dir", dir.to_str().unwrap()])).await;
+    let expected = format!("imp: {} cannot be written: Not a directory (os error 20)\n", dir.display());
+    assert_eq!((code(&done), stderr(&done)), (1, expected.as_str()));
+}
+
 /// Where groff is installed: it takes the page without a complaint.
 async fn assert_renders(page: &str) {
     let mut groff = tokio::process::Command::new("groff");
