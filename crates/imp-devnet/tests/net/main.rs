@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "shown when a test fails")]
 
 mod api;
+mod command_line;
 mod commits;
 mod crashes;
 mod lab;
