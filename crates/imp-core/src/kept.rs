@@ -4,8 +4,8 @@
 //! time is tried until one has settled; that the recipient takes something lets more go at once. A message that fails ends
 //! the pass for all that send as much or more; one that sends less may get through where it did not, so that a message
 //! that is too large for the balance or for the way holds nobody up. Between passes there is a pause, which doubles with
-//! each pass in which nothing settled, and which news of the recipient cut short. Whatever is not settled in time is given
-//! up.
+//! each pass in which nothing settled. News of the recipient cut it short; the more of them led to nothing, the less they
+//! do. Whatever is not settled in time is given up.
 //!
 //! ```text
 //! join ──> waiting ── send ──> under way ── settled, or ended otherwise ──> gone
@@ -67,8 +67,12 @@ pub struct Line {
     under_way: usize,
     /// Passes in a row in which nothing settled.
     failures: u32,
+    /// Those among them that news had brought about.
+    false_news: u32,
     /// When the next pass begins.
     due: UnixMillis,
+    /// It begins for the news.
+    due_by_news: bool,
     /// When the last pass ended.
     rested_since: Option<UnixMillis>,
     pass: Option<Pass>,
@@ -89,7 +93,9 @@ struct Pass {
     reached: bool,
     /// Only messages that send less are tried.
     less_than_sat: Option<u64>,
-    /// News came meanwhile, so that the next pass need not wait long.
+    /// It began for the news.
+    by_news: bool,
+    /// News came meanwhile.
     woken: bool,
 }
 
@@ -108,8 +114,7 @@ impl Line {
     /// tried again after [`FIRST_PAUSE`].
     pub fn join(&mut self, place: Place, amount_sat: u64, until: UnixMillis, now: UnixMillis) {
         if self.members.is_empty() {
-            self.failures = 0;
-            self.due = now.plus(FIRST_PAUSE);
+            *self = Self { due: now.plus(FIRST_PAUSE), ..Self::default() };
         }
         if self.members.insert(place, Member { until, amount_sat, under_way: false }).is_none() {
             self.waiting.insert((until, place));
@@ -117,15 +122,17 @@ impl Line {
     }
 
     /// Says that the recipient may be reached now: the next pass begins at once, but no sooner than [`FIRST_PAUSE`] after
-    /// the last one.
+    /// the last one. That doubles with each pass in a row that such news brought about and in which nothing settled.
     pub fn wake(&mut self, now: UnixMillis) {
-        self.failures = 0;
-        match &mut self.pass {
-            Some(pass) => pass.woken = true,
-            None => {
-                let rested = self.rested_since.map_or(now, |since| since.plus(FIRST_PAUSE));
-                self.due = self.due.min(now.max(rested));
-            }
+        if let Some(pass) = &mut self.pass {
+            pass.woken = true;
+            return;
+        }
+        let rested = self.rested_since.map_or(now, |since| since.plus(doubled(self.false_news)));
+        let due = now.max(rested);
+        if due < self.due {
+            self.due = due;
+            self.due_by_news = true;
         }
     }
 
@@ -138,7 +145,7 @@ impl Line {
             return Step::GiveUp(place);
         }
         if self.pass.is_none() && !self.waiting.is_empty() && self.due <= now {
-            self.pass = Some(Pass::default());
+            self.pass = Some(Pass { by_news: std::mem::take(&mut self.due_by_news), ..Pass::default() });
         }
         if let Some(place) = self.next_of_pass() {
             return Step::Send(place);
@@ -198,9 +205,17 @@ impl Line {
 
     fn end_pass(&mut self, now: UnixMillis) {
         let Some(pass) = self.pass.take() else { return };
-        self.failures = if pass.reached || pass.woken { 0 } else { self.failures.saturating_add(1) };
+        if pass.reached {
+            (self.failures, self.false_news) = (0, 0);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.false_news = self.false_news.saturating_add(pass.by_news.into());
+        }
         self.rested_since = Some(now);
-        self.due = now.plus(pause_after(self.failures));
+        self.due = now.plus(doubled(self.failures.saturating_sub(1)));
+        if pass.woken {
+            self.wake(now);
+        }
     }
 
     fn remove(&mut self, place: Place) {
@@ -210,10 +225,10 @@ impl Line {
     }
 }
 
-/// The pause after so many passes in a row in which nothing settled.
-pub fn pause_after(failures: u32) -> Duration {
-    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+/// [`FIRST_PAUSE`], doubled so often, but at most [`LONGEST_PAUSE`].
+fn doubled(times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]

@@ -30,11 +30,15 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Attempts after which a cause that seldom passes is believed: about three seconds of pauses.
 const ATTEMPTS_UNTIL_BELIEVED: u32 = 6;
 
+/// The same for a message that is tried once more: others will follow.
+const ATTEMPTS_OF_ANOTHER_TRY: u32 = 2;
+
 /// One try of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Try {
     began: UnixMillis,
     progressed: UnixMillis,
+    is_first: bool,
 }
 
 impl FailureCause {
@@ -58,7 +62,12 @@ impl FailureCause {
 impl Try {
     /// A try that begins now.
     pub const fn new(now: UnixMillis) -> Self {
-        Self { began: now, progressed: now }
+        Self { began: now, progressed: now, is_first: true }
+    }
+
+    /// Another try of a message that is kept: what its first try ended with is believed sooner.
+    pub const fn another(now: UnixMillis) -> Self {
+        Self { is_first: false, ..Self::new(now) }
     }
 
     /// Notes that a part has settled.
@@ -75,7 +84,9 @@ impl Try {
     /// When to attempt a part again whose `failures`th attempt in this try has just definitely failed (1 for the
     /// first); nothing where the part has failed for good.
     pub fn retry_at(&self, cause: FailureCause, failures: u32, now: UnixMillis) -> Option<UnixMillis> {
-        if cause.most_attempts().is_some_and(|most| failures >= most) {
+        let most = cause.most_attempts();
+        let most = if self.is_first { most } else { most.map(|most| most.min(ATTEMPTS_OF_ANOTHER_TRY)) };
+        if most.is_some_and(|most| failures >= most) {
             return None;
         }
         let at = now.plus(pause_after(failures));
@@ -135,6 +146,14 @@ mod tests {
             assert!(Try::new(NOW).retry_at(cause, 5, NOW).is_some());
             assert_eq!(Try::new(NOW).retry_at(cause, 6, NOW), None);
         }
+    }
+
+    #[test]
+    fn another_try_of_a_kept_message_believes_sooner() {
+        let another = Try::another(NOW);
+        assert!(another.retry_at(FailureCause::NoRoute, 1, NOW).is_some());
+        assert_eq!(another.retry_at(FailureCause::NoRoute, 2, NOW), None);
+        assert!(another.retry_at(FailureCause::Other, 2, NOW).is_some());
     }
 
     #[test]

@@ -92,11 +92,31 @@ fn pauses_double_up_to_five_minutes_and_news_cut_them_short() {
     due(&mut line, now);
     line.wake(now.plus(Duration::from_secs(1)));
     assert_eq!(due(&mut line, now), Some(now.plus(FIRST_PAUSE)), "but not at once after the last pass");
-    let later = now.plus(Duration::from_secs(2));
-    assert_eq!(line.next(later), Step::Send(1));
-    line.wake(later);
-    line.ended(1, TryEnd::Unreachable);
-    assert_eq!(due(&mut line, later), Some(later.plus(FIRST_PAUSE)), "news that came during a pass count");
+}
+
+#[test]
+fn news_that_lead_to_nothing_count_for_less_and_less() {
+    let mut line = line([1]);
+    line.wake(NOW);
+    let mut now = NOW;
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        assert_eq!(line.next(now), Step::Send(1));
+        line.wake(now);
+        line.ended(1, TryEnd::Failed);
+        let next = due(&mut line, now).unwrap();
+        line.wake(now);
+        assert_eq!(due(&mut line, now), Some(next), "more of the same is no news");
+        pauses.push(next.since(now).as_secs());
+        now = next;
+    }
+    assert_eq!(pauses, [2, 4, 4, 8, 16, 32, 64, 128, 256]);
+    line.join(2, 0, in_secs(360_000), now);
+    assert_eq!(line.next(now), Step::Send(1));
+    line.ended(1, TryEnd::Failed);
+    assert_eq!(line.next(now), Step::Send(2));
+    line.ended(2, TryEnd::Settled);
+    assert_eq!(due(&mut line, now), Some(now.plus(FIRST_PAUSE)), "until something settles");
 }
 
 #[test]
