@@ -8,6 +8,7 @@
 //! A payment to a node behind a hop of lnd that fails because the node is away makes the library forget the node's
 //! channel for a week, or until the process starts anew; it then counts as unknown. Nothing here heals that yet.
 
+mod bitcoind;
 mod channels;
 mod config;
 mod dial;
@@ -24,6 +25,7 @@ mod resume;
 mod send;
 mod start;
 mod store;
+mod transfer;
 mod wallet;
 
 use std::collections::HashSet;
@@ -31,7 +33,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use imp_core::amount::Msat;
@@ -54,6 +56,7 @@ use crate::ldk::outlook::Outlook;
 use crate::ldk::peers::AddressBook;
 use crate::ldk::resume::Lost;
 use crate::ldk::store::LdkStore;
+use crate::ldk::transfer::Unshown;
 use crate::onchain::Transfer;
 use crate::port::{
     Channel, InvoiceState, Keysend, LightningError, LightningEvent, LightningNode, Network, NodeStatus,
@@ -93,10 +96,13 @@ struct Shared {
     node: RwLock<Option<Arc<Node>>>,
     phase: watch::Sender<Phase>,
     in_flight: InFlight,
+    /// Since when all channels have been usable and no event of an earlier run was left, as seen by who looked last.
+    back_since: Mutex<Option<Instant>>,
     events: EventGate,
     peers: AddressBook,
-    /// Held by who sends from the on-chain wallet.
-    transfers: Mutex<()>,
+    chain: ChainSource,
+    /// Held by who spends coins of the on-chain wallet.
+    transfers: Mutex<Option<Unshown>>,
     /// Channels that were closed by both ends in this run.
     closed_together: Mutex<HashSet<ChannelId>>,
 }

@@ -110,8 +110,9 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
     async fn pay_invoice(&self, invoice: &str, fee_limit: Msat) -> Result<PaymentHash, SendError>;
 
     /// Finds out about the payment of an invoice whose outcome was lost, and makes it if it had never gone and the
-    /// invoice has not expired; else as [`Self::resume_keysend`]. [`SendError::InvalidInvoice`] is definite: the invoice
-    /// was not paid, and will not be by what was begun.
+    /// invoice has not expired; else as [`Self::resume_keysend`]. [`SendError::InvalidInvoice`] is definite: nothing was
+    /// sent. That an expired one was not paid is known some ten seconds after the channels are back, and until then
+    /// [`SendError::Unknown`]; one that failed is not paid once more.
     async fn resume_invoice(
         &self,
         invoice: &str,

@@ -47,6 +47,7 @@ impl Shared {
     /// Opens a channel to a node that is connected.
     pub(super) fn open(&self, node: &Node, open: &OpenChannel) -> Result<u128, LightningError> {
         let (key, socket_address) = self.reachable(&open.peer, &open.address)?;
+        let _turn = self.take_coins(node)?;
         let push_msat = Some(open.push.0).filter(|push| *push > 0);
         let opened = if open.announce {
             node.open_announced_channel(key, socket_address, open.capacity_sat, push_msat, None)

@@ -8,6 +8,7 @@ use bitcoin::constants::genesis_block;
 use electrum_client::ElectrumApi;
 use serde::Deserialize;
 
+use crate::ldk::bitcoind::{self, Bitcoind, CallFault};
 use crate::ldk::config::{ChainSource, StartError};
 use crate::port::Network;
 
@@ -23,7 +24,7 @@ pub(super) async fn check(chain: &ChainSource, network: Network) -> Result<(), S
     let looked = async {
         match chain {
             ChainSource::Bitcoind { host, port, user, password } => {
-                let found = bitcoind_chain(&format!("http://{host}:{port}/"), user, password).await?;
+                let found = bitcoind_chain(Bitcoind { host, port: *port, user, password }).await?;
                 let expected = chain_name(network);
                 if found == expected { Ok(()) } else { Err(Fault::Network(found)) }
             }
@@ -50,43 +51,18 @@ enum Fault {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    result: Option<ChainInfo>,
-    error: Option<RpcError>,
-}
-
-#[derive(Deserialize)]
 struct ChainInfo {
     chain: String,
 }
 
-#[derive(Deserialize)]
-struct RpcError {
-    code: i64,
-    message: String,
-}
-
 /// The chain that a bitcoind says it follows.
-async fn bitcoind_chain(url: &str, user: &str, password: &str) -> Result<String, Fault> {
-    let call =
-        serde_json::json!({"jsonrpc": "1.0", "id": "imp", "method": "getblockchaininfo", "params": []});
-    // Like ldk-node, straight to the host: a proxy of the environment is none for RPCs.
-    let client = reqwest::Client::builder().no_proxy().build().map_err(|fault| away(&fault))?;
-    let request = client.post(url).basic_auth(user, Some(password)).json(&call);
-    let answer = request.send().await.map_err(|fault| away(&fault))?;
-    let status = answer.status();
-    if status == reqwest::StatusCode::UNAUTHORIZED || status == reqwest::StatusCode::FORBIDDEN {
-        return Err(Fault::Refused);
-    }
-    let body = answer.bytes().await.map_err(|fault| away(&fault))?;
-    match serde_json::from_slice::<Answer>(&body) {
-        Ok(Answer { result: Some(info), .. }) => Ok(info.chain),
-        Ok(Answer { error: Some(error), .. }) if error.code == RPC_IN_WARMUP => {
-            Err(Fault::Away(format!("it is starting: {}", error.message)))
-        }
-        Ok(Answer { error: Some(error), .. }) => Err(Fault::Away(error.message)),
-        _ => Err(Fault::Away(format!("it does not answer like a bitcoind (HTTP {})", status.as_u16()))),
-    }
+async fn bitcoind_chain(bitcoind: Bitcoind<'_>) -> Result<String, Fault> {
+    let info: Result<ChainInfo, CallFault> = bitcoind.call("getblockchaininfo", serde_json::json!([])).await;
+    info.map(|info| info.chain).map_err(|fault| match fault {
+        CallFault::Refused => Fault::Refused,
+        CallFault::Rpc { code: RPC_IN_WARMUP, message } => Fault::Away(format!("it is starting: {message}")),
+        CallFault::Away(message) | CallFault::Rpc { message, .. } => Fault::Away(message),
+    })
 }
 
 /// The hash of the first block that an Esplora server knows.
@@ -138,11 +114,6 @@ const fn chain_name(network: Network) -> &'static str {
     }
 }
 
-/// The innermost cause of a failed request, which is the one that says something; the URL is told beside it.
 fn away(fault: &reqwest::Error) -> Fault {
-    let mut cause: &dyn std::error::Error = fault;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Fault::Away(cause.to_string())
+    Fault::Away(bitcoind::cause(fault))
 }

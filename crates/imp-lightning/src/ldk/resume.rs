@@ -1,5 +1,6 @@
 //! Payments whose outcome was lost with an earlier run: found out about, and sent if they had never gone.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use imp_core::amount::Msat;
@@ -17,6 +18,10 @@ use crate::port::{InvoiceFault, Keysend, PaymentState, SendError};
 /// How long a payment that an earlier run left pending may take to resolve by itself once the channels are back; a node
 /// that has just started looks at incoming payments only after two seconds.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long the channels must be back until they show what is in flight, where nothing else tells: their ends first tell
+/// each other again what they had not agreed on.
+const SHOW_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pause between two looks at a payment.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,6 +41,8 @@ enum Finding {
         pending: bool,
         /// Whether sending it again would tell.
         readiness: Readiness,
+        /// How long all channels have been back.
+        back_for: Option<Duration>,
     },
 }
 
@@ -105,7 +112,9 @@ impl Shared {
         } else {
             Readiness::All
         };
-        Finding::Undecided { pending, readiness }
+        let mut back_since = self.back_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *back_since = (readiness == Readiness::All).then(|| back_since.unwrap_or_else(Instant::now));
+        Finding::Undecided { pending, readiness, back_for: back_since.map(|since| since.elapsed()) }
     }
 
     /// Sends a payment that may have been sent before, with the same hash: the library refuses it if it knows it.
@@ -184,27 +193,21 @@ impl LdkNode {
     pub(super) async fn resume(&self, lost: Lost, patience: Duration) -> Result<PaymentState, SendError> {
         let end = Instant::now() + patience;
         let hash = lost.hash();
-        let mut back_since: Option<Instant> = None;
         loop {
             let finding = self.run(move |shared, node| shared.find(node, &hash)).await?;
-            let (pending, readiness) = match finding {
+            let (pending, readiness, back_for) = match finding {
                 Finding::State(state) => return Ok(state),
-                Finding::Undecided { pending, readiness } => (pending, readiness),
+                Finding::Undecided { pending, readiness, back_for } => (pending, readiness, back_for),
             };
             let too_late_to_send = lost.check_time().err();
-            let now = Instant::now();
-            let is_late = now >= end;
-            back_since = (readiness == Readiness::All).then(|| back_since.unwrap_or(now));
-            // Sending it again would tell of itself whether it is under way; where that cannot be done, there is
-            // nothing but to wait.
-            let must_wait = pending || too_late_to_send.is_some();
-            let grace = if must_wait { RESOLVE_PATIENCE } else { Duration::ZERO };
-            let can_tell = match readiness {
-                Readiness::No => false,
-                Readiness::Some => too_late_to_send.is_none(),
-                Readiness::All => true,
+            let is_late = Instant::now() >= end;
+            // Sending it again tells whether it is under way; where that cannot be done, there is nothing but to wait.
+            let (grace, hurries) = match too_late_to_send {
+                Some(_) => (SHOW_PATIENCE, false),
+                None if pending => (RESOLVE_PATIENCE, is_late && readiness != Readiness::No),
+                None => (Duration::ZERO, is_late && readiness != Readiness::No),
             };
-            let decided = back_since.is_some_and(|since| now >= since + grace) || (is_late && can_tell);
+            let decided = hurries || back_for.is_some_and(|duration| duration >= grace);
             if decided {
                 let decide = move |shared: &Shared, node: &Node| match too_late_to_send {
                     Some(reason) => shared.give_up(node, &lost, reason),
@@ -213,9 +216,11 @@ impl LdkNode {
                 return self.run(decide).await?;
             }
             if is_late {
-                return Err(SendError::Unknown(
-                    "the channels are not back yet, or events wait to be taken".to_owned(),
-                ));
+                let cause = match back_for {
+                    None => "the channels are not back yet, or events wait to be taken",
+                    Some(_) => "the channels are back too shortly to show what is in flight",
+                };
+                return Err(SendError::Unknown(cause.to_owned()));
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }

@@ -89,10 +89,12 @@ impl LdkNode {
             seen_before,
             in_flight: InFlight::new(pending_payments(&node).into_iter()),
             node: RwLock::new(Some(Arc::new(node))),
+            back_since: Mutex::default(),
             phase: watch::Sender::new(Phase::Running),
             events: EventGate::default(),
             peers,
-            transfers: Mutex::new(()),
+            chain: config.chain,
+            transfers: Mutex::default(),
             closed_together: Mutex::default(),
         });
         handle.spawn(dial::keep_connected(Arc::clone(&shared), handle.clone()));

@@ -1,30 +1,22 @@
-//! The on-chain wallet, what the node holds, and the look at the chain.
+//! What the node holds, and the look at the chain.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use imp_core::amount::Msat;
 use ldk_node::lightning::chain::channelmonitor::BalanceSource;
 use ldk_node::lightning::ln::types::ChannelId;
 use ldk_node::{BalanceDetails, ChannelDetails, LightningBalance, Node, NodeError, PendingSweepBalance};
-use tracing::info;
 
 use crate::ldk::{LdkNode, Shared};
-use crate::onchain::Transfer;
-use crate::port::{LightningError, NodeStatus, OnchainAmount};
+use crate::port::{LightningError, NodeStatus};
 
 /// How long a look at the chain may take.
 const SYNC_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often the wait for the library's first look at the chain looks whether it is over.
 const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How long a transaction may take until the chain source shows it.
-const SHOW_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Pause between two looks for a transaction.
-const SHOW_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Shared {
     pub(super) fn status(&self, node: &Node) -> NodeStatus {
@@ -80,64 +72,9 @@ impl Shared {
         });
         claims.chain(sweeps).sum()
     }
-
-    /// Makes an on-chain payment and waits until the wallet knows it: before, the next one could spend the same coins.
-    /// Blocks.
-    pub(super) fn transfer(&self, node: &Node, transfer: &Transfer) -> Result<String, LightningError> {
-        let _turn = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_synced(node) {
-            return Err(LightningError::Unavailable("it has not seen the chain yet".to_owned()));
-        }
-        node.sync_wallets().map_err(|fault| no_chain(&fault))?;
-        if node.list_channels().iter().any(|channel| channel.is_outbound && channel.funding_txo.is_none()) {
-            return Err(LightningError::Failed(
-                "a channel that takes coins of the wallet is being opened: try again in some seconds"
-                    .to_owned(),
-            ));
-        }
-        let before = node.list_balances();
-        let short = || LightningError::InsufficientFunds {
-            spendable_sat: before.spendable_onchain_balance_sats,
-            reserved_sat: before.total_anchor_channels_reserve_sats,
-            needed_sat: transfer.least_sat(),
-        };
-        if transfer.least_sat() > before.spendable_onchain_balance_sats {
-            return Err(short());
-        }
-        let wallet = node.onchain_payment();
-        let (address, fee_rate) = (&transfer.address, transfer.fee_rate);
-        let sent = match transfer.amount {
-            OnchainAmount::Sat(sat) => wallet.send_to_address(address, sat, fee_rate),
-            OnchainAmount::All => wallet.send_all_to_address(address, true, fee_rate),
-        };
-        let txid = sent.map_err(|fault| match fault {
-            NodeError::InsufficientFunds => short(),
-            // What the fee leaves is dust.
-            NodeError::OnchainTxCreationFailed if transfer.amount == OnchainAmount::All => short(),
-            NodeError::NotRunning => LightningError::Unavailable("it was stopped".to_owned()),
-            other => LightningError::Failed(format!("no transaction was made: {other}")),
-        })?;
-        info!(%txid, "an on-chain payment is made");
-        // The library names no transaction before it is in a block, but the balance has changed.
-        let is_shown =
-            || node.list_balances().total_onchain_balance_sats != before.total_onchain_balance_sats;
-        let end = Instant::now() + SHOW_PATIENCE;
-        while !is_shown() {
-            if Instant::now() >= end {
-                return Err(LightningError::Unknown(format!(
-                    "the transaction {txid} is made, but the chain source does not show it: look for it before \
-                     sending again"
-                )));
-            }
-            std::thread::sleep(SHOW_LOOK_INTERVAL);
-            // One that fails is followed by others.
-            let _ = node.sync_wallets();
-        }
-        Ok(txid.to_string())
-    }
 }
 
-fn no_chain(fault: &NodeError) -> LightningError {
+pub(super) fn no_chain(fault: &NodeError) -> LightningError {
     LightningError::Unavailable(format!("the chain source does not answer: {fault}"))
 }
 

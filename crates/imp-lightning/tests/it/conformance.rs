@@ -1,10 +1,12 @@
 //! What every adapter does. A behaviour is a function over a [`Lab`]; [`conformance!`] makes a test of each.
 
+pub(crate) mod closing;
 pub(crate) mod events;
 pub(crate) mod invoice;
 pub(crate) mod keysend;
 pub(crate) mod node;
 pub(crate) mod resume;
+pub(crate) mod wallet;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -52,6 +54,7 @@ macro_rules! conformance {
     ($lab:ty, #[$test:meta]) => {
         $crate::conformance::conformance! { @tests $lab, #[$test],
             keysend::a_keysend_arrives_with_its_record_amount_and_preimage,
+            keysend::a_keysend_without_a_record_arrives_as_one,
             keysend::the_same_keysend_twice_pays_once,
             keysend::an_unknown_node_is_no_route,
             keysend::a_peer_that_is_away_is_no_route,
@@ -68,8 +71,15 @@ macro_rules! conformance {
             resume::a_failed_keysend_is_known_after_a_restart,
             resume::a_keysend_that_never_went_is_sent,
             resume::a_keysend_in_flight_over_a_restart_pays_once,
+            resume::a_settled_invoice_is_known_after_a_restart,
+            resume::a_failed_invoice_is_known_after_a_restart,
+            resume::an_invoice_that_was_never_paid_is_paid,
+            resume::an_invoice_in_flight_over_a_restart_is_paid_once,
+            resume::an_invoice_that_has_expired_meanwhile_is_not_paid,
+            resume::an_invoice_that_nobody_can_pay_is_not_resumed,
             invoice::an_invoice_is_paid_once_and_both_ends_know,
             invoice::each_bad_invoice_has_its_own_error,
+            invoice::an_invoice_in_a_link_of_capitals_is_paid,
             invoice::an_invoice_for_more_than_the_balance_is_refused,
             invoice::hashes_of_others_are_not_known,
             invoice::terms_that_no_invoice_can_say_are_refused,
@@ -81,6 +91,13 @@ macro_rules! conformance {
             node::impossible_channels_and_addresses_are_refused,
             node::addresses_are_fresh_and_of_the_network,
             node::the_chain_is_followed,
+            node::this_node_and_its_peers_are_known_and_strangers_are_not,
+            wallet::onchain_payments_reach_the_other_node,
+            wallet::all_but_the_reserve_can_be_sent,
+            wallet::onchain_payments_that_cannot_be_made_are_refused,
+            closing::a_peer_with_a_channel_stays_connected,
+            closing::a_channel_closed_by_both_ends_is_money_on_the_chain,
+            closing::a_channel_closed_alone_is_money_on_the_chain_later,
         }
     };
     (@tests $lab:ty, #[$test:meta], $($group:ident :: $name:ident,)*) => {

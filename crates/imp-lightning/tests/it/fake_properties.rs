@@ -7,7 +7,10 @@ use std::time::Duration;
 use imp_core::amount::Msat;
 use imp_core::id::PaymentHash;
 use imp_lightning::fake::{FakeNetwork, FakeNode, FakeOptions};
-use imp_lightning::{FailureReason, Keysend, LightningEvent, LightningNode, PaymentState, SendError};
+use imp_lightning::{
+    FailureReason, Keysend, LightningEvent, LightningNode, OnchainAmount, PaymentState, SendError,
+    read_invoice,
+};
 use proptest::prelude::*;
 
 use crate::conformance::keysend;
@@ -30,6 +33,8 @@ enum Operation {
     LoseReply { from: usize },
     Reject { node: usize, rejects: bool },
     Close { a: usize, b: usize },
+    Agree { from: usize },
+    Transfer { from: usize, to: usize, sat: OnchainAmount },
     Mine,
 }
 
@@ -52,7 +57,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => node.clone().prop_map(|from| Operation::FailNext { from }),
         1 => node.clone().prop_map(|from| Operation::LoseReply { from }),
         1 => (node, any::<bool>()).prop_map(|(node, rejects)| Operation::Reject { node, rejects }),
-        1 => pair.prop_map(|(a, b)| Operation::Close { a, b }),
+        1 => pair.clone().prop_map(|(a, b)| Operation::Close { a, b }),
+        1 => (0..NAMES.len()).prop_map(|from| Operation::Agree { from }),
+        1 => (pair, prop_oneof![Just(OnchainAmount::All), (1..9_000_000_u64).prop_map(OnchainAmount::Sat)])
+            .prop_map(|((from, to), sat)| Operation::Transfer { from, to, sat }),
         1 => Just(Operation::Mine),
     ]
 }
@@ -88,7 +96,10 @@ impl Run {
                 let Ok(invoice) = self.nodes[to].create_invoice(Msat(amount_msat), "", hour).await else {
                     return;
                 };
-                if let Ok(hash) = self.nodes[from].pay_invoice(&invoice, Msat::ZERO).await {
+                let hash = read_invoice(&invoice).unwrap().hash;
+                if let Ok(_) | Err(SendError::Unknown(_)) =
+                    self.nodes[from].pay_invoice(&invoice, Msat::ZERO).await
+                {
                     self.begun.insert((from, to, hash));
                 }
             }
@@ -109,6 +120,15 @@ impl Run {
             Operation::Close { a, b } => {
                 self.network.close_channels(NAMES[a], NAMES[b]);
                 self.closed.extend([(a, b), (b, a)]);
+            }
+            Operation::Agree { from } => {
+                if let Some(channel) = self.nodes[from].channels().await.ok().and_then(|mut all| all.pop()) {
+                    let _ = self.nodes[from].close_channel(channel.user_channel_id, false).await;
+                }
+            }
+            Operation::Transfer { from, to, sat } => {
+                let Ok(address) = self.nodes[to].new_address().await else { return };
+                let _ = self.nodes[from].send_onchain(&address, sat, None).await;
             }
             Operation::Mine => self.network.mine(),
         }

@@ -8,9 +8,11 @@ use imp_core::id::PaymentHash;
 use imp_lightning::blob::{BlobKey, BlobStore};
 use imp_lightning::ldk::{LdkConfig, LdkNode};
 use imp_lightning::{
-    FailureReason, LightningError, LightningEvent, LightningNode, OpenChannel, PaymentState, SendError,
+    FailureReason, InvoiceFault, LightningError, LightningEvent, LightningNode, OpenChannel, PaymentState,
+    SendError,
 };
 
+use crate::conformance::invoice::expired_invoice_for;
 use crate::conformance::{Lab, Side, conformance, event, keysend, outcome, receipt, stranger, until};
 use crate::ldk_lab::LdkLab;
 use crate::logs;
@@ -49,6 +51,7 @@ async fn a_keysend_passes_a_hop_for_a_fee() {
     })
     .await;
     assert_eq!(fee, Some(Msat(1000)));
+    assert_eq!(a.knows_node(&c.id()).await, Ok(true), "it has announced a channel");
 
     let too_dear = imp_lightning::Keysend { fee_limit: Msat(999), ..keysend(c.id(), b"") };
     let refused = a.send_keysend(too_dear).await.unwrap_err();
@@ -203,6 +206,60 @@ async fn a_payment_that_the_library_knows_is_not_sent_twice() {
     }
     receipt(&*b, hash).await;
     lab.down().await;
+}
+
+#[tokio::test]
+async fn an_expired_invoice_whose_payment_is_pending_but_never_went_is_not_paid() {
+    let mut lab = <LdkLab as Lab>::new().await;
+    let payment = keysend(lab.node(Side::B).id(), b"");
+    let record = pending_record(&lab, &payment).await;
+    outcome(&*lab.node(Side::A), payment.preimage.payment_hash()).await.unwrap();
+    lab.stop(Side::A).await;
+    let hash = payment.preimage.payment_hash();
+    lab.nodes[0].blobs.write_blocking(record_key(hash), record).unwrap();
+    lab.start(Side::A).await;
+
+    let a = lab.node(Side::A);
+    assert_eq!(a.payment(hash).await, Ok(Some(PaymentState::InFlight)));
+    let resumed = resume_expired(&*a, hash).await;
+    assert!(matches!(resumed, Err(SendError::InvalidInvoice(InvoiceFault::Expired { .. }))), "{resumed:?}");
+    assert_eq!(a.payment(hash).await, Ok(None));
+    lab.down().await;
+}
+
+#[tokio::test]
+async fn an_expired_invoice_whose_payment_is_in_flight_is_not_given_up() {
+    for amount_sat in [1, 1000] {
+        let mut lab = <LdkLab as Lab>::new().await;
+        let payment = imp_lightning::Keysend {
+            amount: Msat::from_sat(amount_sat),
+            ..keysend(lab.node(Side::B).id(), b"")
+        };
+        let hash = payment.preimage.payment_hash();
+        lab.node(Side::A).send_keysend(payment).await.unwrap();
+        // In its first two seconds a node looks at no payment: this one stays in flight while A comes back.
+        lab.stop(Side::B).await;
+        lab.stop(Side::A).await;
+        lab.start(Side::B).await;
+        lab.start(Side::A).await;
+        let a = lab.node(Side::A);
+        match resume_expired(&*a, hash).await {
+            Ok(PaymentState::InFlight) => assert!(outcome(&*a, hash).await.is_ok()),
+            Ok(PaymentState::Settled { .. }) => {}
+            other => panic!("{amount_sat} sat: {other:?}"),
+        }
+        lab.down().await;
+    }
+}
+
+/// Resumes an expired invoice for a payment until the node can tell.
+async fn resume_expired(node: &dyn LightningNode, hash: PaymentHash) -> Result<PaymentState, SendError> {
+    let text = expired_invoice_for(hash);
+    until("it can tell", async || match node.resume_invoice(&text, Msat::ZERO, Duration::ZERO).await {
+        Err(SendError::Unknown(_)) => None,
+        told => Some(told),
+    })
+    .await
 }
 
 #[tokio::test]

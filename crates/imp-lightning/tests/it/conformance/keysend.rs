@@ -24,6 +24,16 @@ pub(crate) async fn a_keysend_arrives_with_its_record_amount_and_preimage<L: Lab
     assert!(matches!(state, PaymentState::Settled { preimage, .. } if preimage == payment.preimage));
 }
 
+pub(crate) async fn a_keysend_without_a_record_arrives_as_one<L: Lab>(lab: &mut L) {
+    let (a, b) = (lab.node(Side::A), lab.node(Side::B));
+    let payment = imp_lightning::Keysend { record: None, ..keysend(b.id(), b"") };
+    let hash = payment.preimage.payment_hash();
+    a.send_keysend(payment.clone()).await.unwrap();
+    let plain = ReceivedKind::Keysend { preimage: payment.preimage, records: Vec::new() };
+    assert_eq!(receipt(&*b, hash).await, (payment.amount, plain));
+    assert_eq!(outcome(&*a, hash).await, Ok(payment.preimage));
+}
+
 pub(crate) async fn the_same_keysend_twice_pays_once<L: Lab>(lab: &mut L) {
     let (a, b) = (lab.node(Side::A), lab.node(Side::B));
     let before = balance(&*b).await;

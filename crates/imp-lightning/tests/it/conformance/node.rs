@@ -6,10 +6,11 @@ use bitcoin::Address;
 use bitcoin::hashes::{Hash, sha256d};
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash};
-use imp_lightning::{LightningError, LightningEvent, OpenChannel, SendError};
+use imp_lightning::{LightningError, LightningEvent, OnchainAmount, OpenChannel, SendError};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, SECP256K1};
 
+use super::invoice::expired_invoice;
 use super::{Lab, Side, event, keysend, paid, stranger, until};
 
 pub(crate) async fn a_signature_names_its_signer<L: Lab>(lab: &mut L) {
@@ -47,11 +48,16 @@ pub(crate) async fn both_ends_agree_on_their_channel<L: Lab>(lab: &mut L) {
     assert!(status.synced);
     assert!(status.spendable <= status.in_channels && status.in_channels <= Msat::from_sat(500_000));
     assert!(status.spendable > Msat::ZERO);
+    assert!(status.receivable > Msat::from_sat(450_000) && status.receivable <= Msat::from_sat(500_000));
+    assert_eq!((status.onchain_reserved_sat, status.closing_sat), (25_000, 0));
+    assert!(status.onchain_sat > 0);
+    assert_eq!(status.onchain_total_sat, status.onchain_sat + status.onchain_reserved_sat);
 }
 
 pub(crate) async fn after_the_shutdown_every_call_is_unavailable<L: Lab>(lab: &mut L) {
     let (a, b) = (lab.node(Side::A), lab.node(Side::B).id());
     let id = a.id();
+    let address = a.new_address().await.unwrap();
     a.shutdown().await;
     a.shutdown().await;
     fn gone<T: std::fmt::Debug>(answer: Result<T, LightningError>) {
@@ -82,6 +88,14 @@ pub(crate) async fn after_the_shutdown_every_call_is_unavailable<L: Lab>(lab: &m
     };
     gone(a.open_channel(channel).await);
     gone(a.sync_chain().await);
+    let invoice = expired_invoice();
+    unsent(a.resume_invoice(&invoice, Msat::ZERO, Duration::from_secs(1)).await);
+    unsent(a.pay_invoice(&invoice, Msat::ZERO).await);
+    gone(a.list_peers().await);
+    gone(a.disconnect(&b).await);
+    gone(a.close_channel(1, true).await);
+    gone(a.knows_node(&b).await);
+    gone(a.send_onchain(&address, OnchainAmount::All, None).await);
 }
 
 pub(crate) async fn a_peer_that_was_away_is_back_within_seconds<L: Lab>(lab: &mut L) {
@@ -180,4 +194,11 @@ pub(crate) async fn the_chain_is_followed<L: Lab>(lab: &mut L) {
     lab.mine(3).await;
     assert_eq!(a.sync_chain().await.unwrap(), before + 3);
     assert_eq!(a.status().await.unwrap().block_height, before + 3);
+}
+
+pub(crate) async fn this_node_and_its_peers_are_known_and_strangers_are_not<L: Lab>(lab: &mut L) {
+    let (a, b) = (lab.node(Side::A), lab.node(Side::B).id());
+    assert_eq!(a.knows_node(&a.id()).await, Ok(true));
+    assert_eq!(a.knows_node(&b).await, Ok(true));
+    assert_eq!(a.knows_node(&stranger()).await, Ok(false));
 }
