@@ -6,6 +6,8 @@
 //! HTTP  ── guard ── rest, ws, stream ───┘
 //! ```
 //!
+//! The owner's unix socket ([`unix`]) leads to both.
+//!
 //! There is one implementation of each RPC, the tonic one. REST calls it in process: [`rest`] turns JSON into the
 //! request's protobuf bytes, hands them to the same routes that gRPC serves, and turns the answer into JSON.
 
@@ -14,11 +16,13 @@ pub mod grpc;
 pub mod guard;
 pub mod health;
 mod line;
+pub mod link;
 pub mod rest;
 pub mod serve;
 mod stream;
 #[cfg(test)]
 mod tests;
+pub mod unix;
 mod ws;
 
 use std::sync::Arc;

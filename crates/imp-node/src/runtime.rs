@@ -3,5 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the others get them from")]
 
 pub mod clock;
+pub mod files;
 pub mod shutdown;
 pub mod tasks;

@@ -19,11 +19,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use http::Uri;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -46,7 +46,8 @@ use imp_api::proto::websocket::websocket_server::{Websocket, WebsocketServer};
 
 use super::health::HealthService;
 use super::line::Line;
-use super::serve::{MAX_CONNECTIONS, accept};
+use super::link::Link;
+use super::serve::{Connections, MAX_CONNECTIONS, accept};
 use super::{Edge, guard, rest};
 
 pub use calls::Calls;
@@ -56,6 +57,9 @@ const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
 /// Calls at once on one connection, subscriptions included.
 const MAX_STREAMS: u32 = 1000;
+
+/// What a client of HTTP/2 sends first (RFC 9113, section 3.4): so many bytes must come in time.
+const PREFACE_BYTES: usize = 24;
 
 /// A client that went away without a word is noticed within the sum of both.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -148,16 +152,29 @@ pub async fn serve(
     routes: Routes,
     grace: Duration,
 ) -> Result<(), ServeError> {
+    let connections = Connections::new(MAX_CONNECTIONS);
+    let incoming = stream::unfold(listener, |listener| async {
+        let place = connections.place().await;
+        let link = Link::tcp(accept(&listener).await);
+        Some(((link, place.into_permit()), listener))
+    });
+    serve_links(edge, incoming, routes, grace).await
+}
+
+/// Serves gRPC on these connections, each with what counts it, until the node stops, then lets calls under way finish for at most `grace`.
+pub(super) async fn serve_links(
+    edge: &Edge,
+    links: impl Stream<Item = (Link, OwnedSemaphorePermit)>,
+    routes: Routes,
+    grace: Duration,
+) -> Result<(), ServeError> {
     let guarded = routes
         .into_axum_router()
         .layer(from_fn_with_state(edge.guard.clone(), guard::grpc_layer))
         .layer(from_fn(rest::request_layer));
     let cut = CancellationToken::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let incoming = stream::unfold(listener, |listener| async {
-        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (stream, _) = accept(&listener).await;
-        Some((Ok::<_, Infallible>(Line::new(stream, cut.clone()).holding(permit)), listener))
+    let lines = links.map(|(link, permit)| {
+        Ok::<_, Infallible>(Line::new(link, cut.clone()).opened_by(PREFACE_BYTES).holding(permit))
     });
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
@@ -165,7 +182,7 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .add_routes(Routes::from(guarded))
-        .serve_with_incoming_shutdown(incoming, edge.shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(lines, edge.shutdown.clone().cancelled_owned());
     tokio::pin!(served);
     let deadline = async {
         edge.shutdown.cancelled().await;

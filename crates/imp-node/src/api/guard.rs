@@ -16,12 +16,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode, Uri};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use thiserror::Error;
 use tonic::Status;
 
 use imp_api::error::{Code, ErrorInfo, StatusBody};
+
+use super::link::Peer;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -87,7 +89,8 @@ impl From<&Refusal> for StatusBody {
 /// What a request says of where it comes from and where it wants to go.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
-    /// Every `Host` and the authority of the request target; several only from a client that cheats.
+    /// Every `Host` and the authority of the request target; several only from a client that cheats, none on the owner's
+    /// socket.
     pub hosts: Vec<String>,
     /// Every `Origin`.
     pub origins: Vec<String>,
@@ -96,13 +99,17 @@ pub struct Claims {
 }
 
 impl Claims {
-    fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+    fn of(request: &Request) -> Self {
+        let headers = request.headers();
         let all = |name: HeaderName| {
             headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
-        let authority = uri.authority().map(|authority| authority.as_str().to_owned());
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        // A socket has no name that could be made up; nor can it be an origin.
+        let has_host = request.extensions().get::<Peer>() != Some(&Peer::OwnerSocket);
+        let hosts = all(header::HOST).chain(authority).filter(|host| has_host && !host.is_empty());
         Self {
-            hosts: all(header::HOST).chain(authority).filter(|host| !host.is_empty()).collect(),
+            hosts: hosts.collect(),
             origins: all(header::ORIGIN).collect(),
             sites: all(SEC_FETCH_SITE).collect(),
         }
@@ -190,7 +197,7 @@ fn is_foreign_site(site: &str) -> bool {
 
 /// The layer for REST, websocket and event streams.
 pub(super) async fn http_layer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let claims = Claims::of(request.uri(), request.headers());
+    let claims = Claims::of(&request);
     let decision = match request.uri().path() {
         "/health" | "/ready" => guard.decide_origin(&claims),
         _ => guard.decide(&claims),
@@ -215,7 +222,7 @@ pub(super) async fn http_layer(State(guard): State<Arc<Guard>>, request: Request
 
 /// The layer for gRPC.
 pub(super) async fn grpc_layer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.decide(&Claims::of(request.uri(), request.headers())) {
+    match guard.decide(&Claims::of(&request)) {
         Ok(_) => next.run(request).await,
         Err(refusal) => Status::from(StatusBody::from(&refusal)).into_http::<Body>(),
     }

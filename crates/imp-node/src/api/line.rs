@@ -10,33 +10,63 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 use super::WRITE_STALL;
+use super::link::{Link, Peer};
+use super::serve::HEAD_TIMEOUT;
 
 /// Later than the close frame that a stalled websocket gets; the limit for all other answers.
 const LINE_STALL: Duration = WRITE_STALL.saturating_add(Duration::from_secs(10));
 
-/// A stream that fails once the other end has taken nothing of a write for [`LINE_STALL`], or when it is cut.
-pub(super) struct Line<S> {
+/// A stream that fails once the other end has taken nothing of a write for [`LINE_STALL`], has sent no beginning for
+/// [`HEAD_TIMEOUT`] where that is asked for, or when it is cut.
+pub(super) struct Line<S = Link> {
     stream: S,
+    opening: Option<Opening>,
     stalled: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Counts the connection as long as it lives.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A connection whose other end has yet to say something.
+struct Opening {
+    bytes_left: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
 impl<S> Line<S> {
     pub(super) fn new(stream: S, cut: CancellationToken) -> Self {
-        Self { stream, stalled: None, cut: Box::pin(cut.cancelled_owned()), _permit: None }
+        Self { stream, opening: None, stalled: None, cut: Box::pin(cut.cancelled_owned()), _permit: None }
     }
 
     pub(super) fn holding(self, permit: OwnedSemaphorePermit) -> Self {
         Self { _permit: Some(permit), ..self }
+    }
+
+    /// Has the other end send so many bytes within [`HEAD_TIMEOUT`].
+    pub(super) fn opened_by(self, bytes: usize) -> Self {
+        let deadline = Box::pin(sleep(HEAD_TIMEOUT));
+        Self { opening: Some(Opening { bytes_left: bytes, deadline }), ..self }
+    }
+
+    /// Watches that the other end begins, where a read of it brought `read` bytes or has to wait.
+    fn watch_opening(&mut self, cx: &mut Context<'_>, read: Poll<usize>) -> Poll<io::Result<()>> {
+        let Some(opening) = &mut self.opening else { return read.map(|_| Ok(())) };
+        match read {
+            Poll::Ready(bytes) => {
+                opening.bytes_left = opening.bytes_left.saturating_sub(bytes);
+                if opening.bytes_left == 0 {
+                    self.opening = None;
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => opening.deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
     }
 
     fn watch_write<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -58,7 +88,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
         if self.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => self.watch_opening(cx, Poll::Ready(buf.filled().len() - before)),
+            Poll::Pending => self.watch_opening(cx, Poll::Pending),
+        }
     }
 }
 
@@ -90,11 +125,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     }
 }
 
-impl Connected for Line<TcpStream> {
-    type ConnectInfo = TcpConnectInfo;
+impl Connected for Line {
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Peer {
+        self.stream.peer()
     }
 }
 
@@ -127,6 +162,24 @@ mod tests {
         });
         Line::new(ours, CancellationToken::new()).write_all(b"12345").await.unwrap();
         assert_eq!(reader.await.unwrap(), b"12345");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_too_little_is_let_go_and_who_has_begun_may_be_silent() {
+        for begun in [0, 23] {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            theirs.write_all(&vec![b'x'; begun]).await.unwrap();
+            let mut line = Line::new(ours, CancellationToken::new()).opened_by(24);
+            let started = Instant::now();
+            let error = line.read_exact(&mut [0; 24]).await.unwrap_err();
+            assert_eq!((error.kind(), started.elapsed()), (io::ErrorKind::TimedOut, HEAD_TIMEOUT));
+        }
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        theirs.write_all(&[b'x'; 24]).await.unwrap();
+        let mut line = Line::new(ours, CancellationToken::new()).opened_by(24);
+        line.read_exact(&mut [0; 24]).await.unwrap();
+        let silence = tokio::time::timeout(HEAD_TIMEOUT * 10, line.read_u8()).await;
+        assert!(silence.is_err(), "it is still read from");
     }
 
     #[tokio::test]

@@ -19,7 +19,6 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
-use tonic::transport::server::TcpConnectInfo;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -28,6 +27,7 @@ use imp_api::error::{Code, StatusBody};
 use imp_api::json;
 use imp_api::rest::{Lookup, Route, routes};
 
+use super::link::Peer;
 use super::serve::Connection;
 use super::{Edge, call, guard, health, stream, ws};
 
@@ -134,13 +134,14 @@ impl Rest {
     /// What goes wrong after a good handshake is told in a frame: a page's script never sees the status of a handshake.
     async fn subscribe(&self, route: &'static Route, request: Request) -> Result<Response, StatusBody> {
         let (mut parts, _body) = request.into_parts();
-        if !wants_upgrade(&parts.headers) {
+        if !wants_upgrade(&parts) {
             let opened = self.open(route, &parts).await?;
             return Ok(opened.mark(stream::response));
         }
-        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
-            .await
-            .map_err(|rejection| StatusBody::new(Code::InvalidArgument, rejection.to_string()))?;
+        let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+            Ok(upgrade) => upgrade,
+            Err(rejection) => return Ok(bad_handshake(rejection)),
+        };
         let opened = self
             .open(route, &parts)
             .await
@@ -187,9 +188,8 @@ fn rpc_request(
 ) -> Result<tonic::Request<Bytes>, StatusBody> {
     let protobuf = protobuf.map_err(|error| StatusBody::new(Code::InvalidArgument, error.to_string()))?;
     let mut request = tonic::Request::new(Bytes::from(protobuf));
-    if let Some(connection) = parts.extensions.get::<Connection>() {
-        let (local_addr, remote_addr) = (connection.local_addr, connection.remote_addr);
-        request.extensions_mut().insert(TcpConnectInfo { local_addr, remote_addr });
+    if let Some(peer) = parts.extensions.get::<Peer>() {
+        request.extensions_mut().insert(*peer);
     }
     for name in [REQUEST_ID, IDEMPOTENCY_KEY] {
         let value = parts.headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
@@ -269,8 +269,21 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+/// An upgrade asked for in HTTP/1.0 counts for nothing (RFC 9110, section 7.8).
+fn wants_upgrade(parts: &Parts) -> bool {
+    let asked = parts
+        .headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    asked && parts.version >= http::Version::HTTP_11
+}
+
+/// The answer to a handshake that is none. It names the version that is spoken (RFC 6455, section 4.4).
+fn bad_handshake(fault: impl std::fmt::Display) -> Response {
+    let body = StatusBody::new(Code::InvalidArgument, format!("this is no websocket handshake: {fault}"));
+    let mut response = error(&body);
+    response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
 }
 
 fn deadline_exceeded() -> StatusBody {

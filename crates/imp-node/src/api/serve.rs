@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,28 +19,25 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::line::Line;
+use super::link::{Link, Peer};
 
-/// Connections of one listener at once, websockets included. Further ones wait in the listener's queue. Both listeners
+/// Connections of one listener at once, websockets included. Further ones wait in the listener's queue. All listeners
 /// together leave room for the database and the Lightning node where a process may have 1,024 files open.
 pub(super) const MAX_CONNECTIONS: usize = 400;
 
 /// How long a connection may be idle, or take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Header lines of a request, in number and in bytes.
 const MAX_HEADERS: usize = 200;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How long to wait before the next try when the process has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connection that a request came by; every request has it as an extension.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// This end.
-    pub local_addr: Option<SocketAddr>,
-    /// The other end.
-    pub remote_addr: Option<SocketAddr>,
     tasks: TaskTracker,
     kill: CancellationToken,
     /// Held as long as anything of the connection lives, a websocket included.
@@ -63,53 +59,98 @@ impl Connection {
     }
 }
 
-/// Serves until `shutdown`, then lets what is under way finish for at most `grace`.
-pub async fn http(listener: TcpListener, router: Router, shutdown: CancellationToken, grace: Duration) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let tasks = TaskTracker::new();
-    let kill = CancellationToken::new();
-    let accepting = async {
-        loop {
-            let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let (stream, remote_addr) = accept(&listener).await;
-            let connection = Connection {
-                local_addr: stream.local_addr().ok(),
-                remote_addr: Some(remote_addr),
-                tasks: tasks.clone(),
-                kill: kill.clone(),
-                _permit: Arc::new(permit),
-            };
-            let (router, shutdown, kill) = (router.clone(), shutdown.clone(), kill.clone());
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = serve(stream, connection, router, shutdown) => {}
-                    // A handler that runs on has no use for the line, so that cutting this would not end it.
-                    () = kill.cancelled() => {}
-                }
-            });
-        }
-    };
-    tokio::select! {
-        () = accepting => {}
-        () = shutdown.cancelled() => {}
+/// The connections of a listener.
+pub(super) struct Connections {
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    kill: CancellationToken,
+}
+
+/// The place of one connection among those that there may be at once.
+pub(super) struct Place {
+    permit: OwnedSemaphorePermit,
+    tasks: TaskTracker,
+    kill: CancellationToken,
+}
+
+impl Connections {
+    pub(super) fn new(max: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(max));
+        Self { permits, tasks: TaskTracker::new(), kill: CancellationToken::new() }
     }
-    drop(listener);
-    tasks.close();
-    if timeout(grace, tasks.wait()).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "HTTP connections are cut off: they did not end in time");
-        kill.cancel();
-        tasks.wait().await;
+
+    /// Waits until there may be one more.
+    pub(super) async fn place(&self) -> Place {
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        Place { permit, tasks: self.tasks.clone(), kill: self.kill.clone() }
+    }
+
+    /// Runs a connection until it ends or is cut off.
+    pub(super) fn spawn<F>(&self, place: Place, connection: impl FnOnce(Place) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (kill, connection) = (self.kill.clone(), connection(place));
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                // A handler that runs on has no use for the line, so that cutting this would not end it.
+                () = kill.cancelled() => {}
+            }
+        });
+    }
+
+    /// Lets connections finish for at most `grace`, then cuts them off.
+    pub(super) async fn end(&self, grace: Duration, listener: &'static str) {
+        self.tasks.close();
+        if timeout(grace, self.tasks.wait()).await.is_err() {
+            let connections = self.tasks.len();
+            tracing::warn!(connections, listener, "HTTP connections are cut off: they did not end in time");
+            self.kill.cancel();
+            self.tasks.wait().await;
+        }
     }
 }
 
+impl Place {
+    /// What counts the connection.
+    pub(super) fn into_permit(self) -> OwnedSemaphorePermit {
+        self.permit
+    }
+
+    /// Serves HTTP/1 until the connection ends.
+    pub(super) async fn serve_http(self, link: Link, router: Router, shutdown: CancellationToken) {
+        let peer = link.peer();
+        let line = Line::new(link, self.kill.clone());
+        let connection = Connection { tasks: self.tasks, kill: self.kill, _permit: Arc::new(self.permit) };
+        serve(line, peer, connection, router, shutdown).await;
+    }
+}
+
+/// Serves until `shutdown`, then lets what is under way finish for at most `grace`.
+pub async fn http(listener: TcpListener, router: Router, shutdown: CancellationToken, grace: Duration) {
+    let connections = Connections::new(MAX_CONNECTIONS);
+    let accepting = async {
+        loop {
+            let place = connections.place().await;
+            let link = Link::tcp(accept(&listener).await);
+            let (router, shutdown) = (router.clone(), shutdown.clone());
+            connections.spawn(place, move |place| place.serve_http(link, router, shutdown));
+        }
+    };
+    shutdown.run_until_cancelled(accepting).await;
+    drop(listener);
+    connections.end(grace, "http").await;
+}
+
 /// The next connection.
-pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(super) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
-            Ok((stream, remote_addr)) => {
+            Ok((stream, _)) => {
                 // An answer is one small write; waiting for more would only delay it. If it cannot be set, nothing breaks.
                 let _ = stream.set_nodelay(true);
-                return (stream, remote_addr);
+                return stream;
             }
             // The client has gone already.
             Err(error) if is_about_one_connection(&error) => {}
@@ -128,10 +169,10 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(stream: TcpStream, connection: Connection, router: Router, shutdown: CancellationToken) {
-    let line = Line::new(stream, connection.kill.clone());
+async fn serve(line: Line, peer: Peer, connection: Connection, router: Router, shutdown: CancellationToken) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
+        request.extensions_mut().insert(peer);
         router.clone().oneshot(request)
     });
     let served = http1::Builder::new()

@@ -2,9 +2,12 @@
 
 mod events;
 mod grpc;
+mod http1;
 mod rest;
+mod unix;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,8 @@ use imp_api::proto::websocket::{SubscribeRequest, SubscribeResponse};
 use super::grpc::Services;
 use super::guard::Guard;
 use super::health::NodeState;
+use super::link::Peer;
+use super::unix::OwnerSocket;
 use super::{DEFAULT_MAX_REQUEST_BYTES, Edge};
 
 /// Longer than anything here takes, shorter than a test run may hang.
@@ -45,7 +50,7 @@ impl Messaging for Echo {
         &self,
         request: Request<SendMessageRequest>,
     ) -> Result<Response<SendMessageResponse>, Status> {
-        let remote_addr = request.remote_addr();
+        let peer = request.extensions().get::<Peer>().copied();
         let request_id = request.metadata().get("x-request-id").map(|id| id.to_str().unwrap().to_owned());
         let asked = request.into_inner();
         let id = match asked.msg.as_str() {
@@ -55,7 +60,10 @@ impl Messaging for Echo {
                 return Err(body.into());
             }
             "wait" => std::future::pending().await,
-            "who" => remote_addr.unwrap().ip().to_string(),
+            "who" => match peer.unwrap() {
+                Peer::Tcp { remote } => remote.unwrap().ip().to_string(),
+                Peer::OwnerSocket => "owner".to_owned(),
+            },
             "request" => request_id.unwrap(),
             _ => format!("{}|{}|{}|{}", asked.msg, asked.pubkey, asked.amount, asked.reply_to_id),
         };
@@ -91,10 +99,13 @@ impl Websocket for Publisher {
 struct TestNode {
     http: SocketAddr,
     grpc: SocketAddr,
+    /// The owner's socket.
+    owner: PathBuf,
     events: broadcast::Sender<Result<SubscribeResponse, Status>>,
     state: watch::Sender<NodeState>,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
+    _dir: tempfile::TempDir,
 }
 
 impl TestNode {
@@ -115,15 +126,19 @@ impl TestNode {
         let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let grpc_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, grpc) = (http_listener.local_addr().unwrap(), grpc_listener.local_addr().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let owner_socket = OwnerSocket::bind(dir.path()).unwrap();
+        let owner = owner_socket.path().to_owned();
         let more = Router::new().route("/docs", axum::routing::get(|| async { "docs" }));
         let router = super::rest::router(&edge, routes.clone(), more);
         let served = tokio::spawn(async move {
+            let owner = super::unix::serve(owner_socket, &edge, router.clone(), routes.clone(), GRACE);
             let http = super::serve::http(http_listener, router, edge.shutdown.clone(), GRACE);
             let grpc = super::grpc::serve(&edge, grpc_listener, routes, GRACE);
-            let ((), grpc) = tokio::join!(http, grpc);
+            let ((), (), grpc) = tokio::join!(owner, http, grpc);
             grpc.unwrap();
         });
-        Self { http, grpc, events, state, shutdown, served }
+        Self { http, grpc, owner, events, state, shutdown, served, _dir: dir }
     }
 
     fn url(&self, path: &str) -> String {

@@ -1,7 +1,8 @@
 //! The websocket: one text frame for each event.
 //!
 //! What the client sends is ignored, but always read: that answers pings and the close handshake, also while a write is
-//! under way. The server sends no pings, and leaves idle sockets alone.
+//! under way. A client that breaks the protocol is told how (RFC 6455, section 7.4.1). The server sends no pings, and
+//! leaves idle sockets alone.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::response::Response;
 use futures_util::stream::SplitStream;
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error as ProtocolError;
 use tokio_util::sync::CancellationToken;
 
 use imp_api::error::{Code, StatusBody};
@@ -49,7 +51,10 @@ pub(super) fn accept(
 async fn run(socket: WebSocket, frames: Frames, shutdown: CancellationToken) {
     let (mut sink, mut source) = socket.split();
     let close = tokio::select! {
-        () = ignore(&mut source) => return,
+        ended = ignore(&mut source) => match ended {
+            Some(fault) => fault,
+            None => return,
+        },
         close = tell(&mut sink, frames, &shutdown) => close,
     };
     if let Ok(Ok(())) = timeout(GOODBYE, sink.send(Message::Close(Some(close)))).await {
@@ -57,9 +62,26 @@ async fn run(socket: WebSocket, frames: Frames, shutdown: CancellationToken) {
     }
 }
 
-/// Reads until the client has closed or is gone.
-async fn ignore(source: &mut SplitStream<WebSocket>) {
-    while let Some(Ok(_)) = source.next().await {}
+/// Reads until the client has closed or is gone, or has done what it may not: then with what to tell it.
+async fn ignore(source: &mut SplitStream<WebSocket>) -> Option<CloseFrame> {
+    loop {
+        match source.next().await? {
+            Ok(_) => {}
+            Err(error) => return fault(error),
+        }
+    }
+}
+
+/// What a client is told whose bytes cannot be read; nothing where the connection is gone.
+fn fault(error: axum::Error) -> Option<CloseFrame> {
+    match *error.into_inner().downcast::<ProtocolError>().ok()? {
+        ProtocolError::Protocol(_) | ProtocolError::AttackAttempt => {
+            Some(close_frame(close_code::PROTOCOL, "this is no websocket frame that a client may send"))
+        }
+        ProtocolError::Utf8(_) => Some(close_frame(close_code::INVALID, "a text that is not UTF-8")),
+        ProtocolError::Capacity(_) => Some(close_frame(close_code::SIZE, "a message over 4 MiB")),
+        _ => None,
+    }
 }
 
 /// Sends frames until there are no more, and says why that is so.

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::data_dir::{self, DataDir, DataDirError};
+use crate::runtime::files;
 use crate::seed::{self, Seed, SeedError};
 use crate::telemetry::log::{self, LogError};
 use crate::telemetry::queue::LogGuard;
@@ -49,6 +50,10 @@ impl Ground {
             config = file,
             "impd starts"
         );
+        match files::raise_limit() {
+            Ok(limit) => tracing::debug!(limit, "files that may be open"),
+            Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),
+        }
         config.notices.iter().for_each(|notice| notice.log());
         tracing::info!(data_dir = %dir.path().display(), "the data directory is locked, the seed is read");
         if seed.is_new() {

@@ -79,6 +79,13 @@ const ROWS: &[Row] = &[
     ),
     ("server.max_body_bytes", Value, Some("4194304"), "", "Largest request in bytes."),
     (
+        "server.unix_socket",
+        Bool,
+        Some("true"),
+        "",
+        "Listen on the unix socket imp.sock in the data directory too, for programs of this user only.",
+    ),
+    (
         "lightning.backend",
         Value,
         None,

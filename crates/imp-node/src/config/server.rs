@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Largest request in bytes.
     pub max_body_bytes: usize,
+    /// Listen on a unix socket in the data directory too.
+    pub unix_socket: bool,
 }
 
 const ADDRESS_REMEDY: &str = "Write an IP address and a port, for example 127.0.0.1:8882";
@@ -45,6 +47,7 @@ pub(super) fn build(settings: &mut Settings) -> ServerConfig {
         ),
         // The range makes the conversion exact.
         max_body_bytes: settings.number("server.max_body_bytes", 1024..=1 << 30) as usize,
+        unix_socket: settings.bool("server.unix_socket"),
     };
     if config.enabled {
         check_addresses(settings, &config);

@@ -135,6 +135,7 @@ const VALUES: &[(&str, &str, Pairs)] = &[
     ("server.allowed_hosts", "node.example.com", &[]),
     ("server.allowed_origins", "https://app.example.com", &[]),
     ("server.max_body_bytes", "1048576", &[]),
+    ("server.unix_socket", "false", &[]),
     ("lightning.backend", "ldk", LND.split_at(1).1),
     ("lightning.fee_limit", "7", &[]),
     ("lightning.lnd_node.ip", "10.0.0.9", LND),

@@ -21,6 +21,7 @@ use crate::api::Edge;
 use crate::api::grpc::{self, Calls};
 use crate::api::guard::Guard;
 use crate::api::health::NodeState;
+use crate::api::unix::{self, OwnerSocket};
 use crate::api::{rest, serve};
 use crate::config::{ChainSource, Config};
 use crate::events::Events;
@@ -96,9 +97,10 @@ pub async fn run(
         services,
         inactive: config.services.inactive.clone(),
         shutdown: edges.token(),
+        tasks: edges.clone(),
     };
     let ran = async {
-        listen(config, calls, states, &edges).await?;
+        listen(config, dir, calls, states, &edges).await?;
         let start = Start { config, dir, seed, store: &store, work: &work };
         let lightning = tokio::select! {
             started = start.lightning() => started?,
@@ -160,6 +162,7 @@ fn crash_of_tests() -> Option<Crash> {
 
 async fn listen(
     config: &Config,
+    dir: &Path,
     calls: Calls,
     state: watch::Receiver<NodeState>,
     edges: &Tasks,
@@ -187,6 +190,18 @@ async fn listen(
         .node(calls)
         .into_routes();
     let router = rest::router(&edge, routes.clone(), axum::Router::new());
+    if server.unix_socket {
+        match OwnerSocket::bind(dir) {
+            Ok(socket) => {
+                tracing::info!(path = %socket.path().display(), "the owner's socket is listened on");
+                let (edge, router, routes) = (edge.clone(), router.clone(), routes.clone());
+                edges.spawn_essential("owner's socket", async move {
+                    unix::serve(socket, &edge, router, routes, CONNECTION_GRACE).await;
+                });
+            }
+            Err(error) => tracing::warn!("there is no socket for the owner: {error}"),
+        }
+    }
     edges
         .spawn_essential("http", serve::http(http_listener, router, edge.shutdown.clone(), CONNECTION_GRACE));
     edges.spawn_essential("grpc", async move {

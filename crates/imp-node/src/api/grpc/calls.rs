@@ -11,6 +11,7 @@ use tonic::Status;
 use crate::error::Error;
 use crate::events::Events;
 use crate::node::Services;
+use crate::runtime::tasks::Tasks;
 
 /// The RPCs of every service that is in. The listeners are up before the Lightning node is, so that the services come
 /// later than the first calls.
@@ -24,6 +25,8 @@ pub struct Calls {
     pub inactive: Vec<Service>,
     /// The node stops.
     pub shutdown: CancellationToken,
+    /// Where subscriptions run.
+    pub tasks: Tasks,
 }
 
 impl Calls {
