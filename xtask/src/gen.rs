@@ -1,7 +1,14 @@
-//! `cargo xtask gen`: the protos become Rust code and a descriptor set, both checked in, so that a build needs no
-//! protobuf compiler and a reviewer sees what a change of a proto does.
+//! `cargo xtask gen`: the protos become Rust code and a descriptor set, and with their comments the OpenAPI document, the
+//! reference and the page of documentation. All are checked in, so that a build needs no protobuf compiler and a reviewer
+//! sees what a change of a proto does.
 
-use std::collections::BTreeMap;
+mod interface;
+mod openapi;
+mod page;
+mod reference;
+mod sample;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +18,29 @@ use prost_types::FileDescriptorSet;
 use prost_types::source_code_info::Location;
 use protox::Compiler;
 
-/// Where the generated files stand, from the root. Nothing else stands there.
-const OUTPUT: &str = "crates/imp-api/src/gen";
+/// Where generated files stand, from the root. Nothing else stands there.
+const CODE: &str = "crates/imp-api/src/gen";
+const DOCUMENTS: &str = "docs/reference";
+
+/// The codes of gRPC with the HTTP status of each, as `imp_api::error::Code` has them, which a test compares.
+const CODES: [(u8, &str, u16); 16] = [
+    (1, "CANCELLED", 408),
+    (2, "UNKNOWN", 500),
+    (3, "INVALID_ARGUMENT", 400),
+    (4, "DEADLINE_EXCEEDED", 504),
+    (5, "NOT_FOUND", 404),
+    (6, "ALREADY_EXISTS", 409),
+    (7, "PERMISSION_DENIED", 403),
+    (8, "RESOURCE_EXHAUSTED", 429),
+    (9, "FAILED_PRECONDITION", 400),
+    (10, "ABORTED", 409),
+    (11, "OUT_OF_RANGE", 400),
+    (12, "UNIMPLEMENTED", 501),
+    (13, "INTERNAL", 500),
+    (14, "UNAVAILABLE", 503),
+    (15, "DATA_LOSS", 500),
+    (16, "UNAUTHENTICATED", 401),
+];
 
 /// Generates the files, or with `--check` compares them with what stands there.
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
@@ -25,34 +53,50 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<()> {
     if work.exists() {
         fs::remove_dir_all(&work).with_context(|| format!("cannot clear {}", work.display()))?;
     }
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    generate(root, &work)?;
+    let (code, documents) = (work.join("code"), work.join("documents"));
+    for folder in [&code, &documents] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut compiler = compile(&root.join("proto"))?;
+    require_comments(&compiler.file_descriptor_set())?;
+    write_documents(&interface::read(&compiler.encode_file_descriptor_set())?, &documents)?;
+    write_code(root, &mut compiler, &code)?;
+    for (new, place) in [(&code, CODE), (&documents, DOCUMENTS)] {
+        let (new, old) = (read_folder(new)?, read_folder(&root.join(place))?);
+        if check { compare(place, &new, &old)? } else { replace(root, place, &new, &old)? }
+    }
+    Ok(())
+}
 
-    let output = root.join(OUTPUT);
-    let (new, old) = (read_folder(&work)?, read_folder(&output)?);
-    if check {
-        let differing: Vec<&str> = new
-            .keys()
-            .chain(old.keys())
-            .filter(|name| new.get(*name) != old.get(*name))
-            .map(String::as_str)
-            .collect();
-        ensure!(
-            differing.is_empty(),
-            "{OUTPUT} is not what proto/ says ({}): run `cargo xtask gen` and commit the result",
-            differing.join(", ")
-        );
-        return Ok(());
-    }
-    fs::create_dir_all(&output)?;
+/// Files by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn compare(place: &str, new: &Files, old: &Files) -> anyhow::Result<()> {
+    let differing: BTreeSet<&str> = new
+        .keys()
+        .chain(old.keys())
+        .filter(|name| new.get(*name) != old.get(*name))
+        .map(String::as_str)
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "{place} is not what proto/ says ({}): run `cargo xtask gen` and commit the result",
+        Vec::from_iter(differing).join(", ")
+    );
+    Ok(())
+}
+
+fn replace(root: &Path, place: &str, new: &Files, old: &Files) -> anyhow::Result<()> {
+    let folder = root.join(place);
+    fs::create_dir_all(&folder)?;
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
-        fs::remove_file(output.join(name))?;
+        fs::remove_file(folder.join(name))?;
     }
-    for (name, bytes) in &new {
+    for (name, bytes) in new {
         // A file that is written is compiled again, so one that stays the same is left alone.
         if old.get(name) != Some(bytes) {
-            fs::write(output.join(name), bytes)?;
-            println!("{OUTPUT}/{name}");
+            fs::write(folder.join(name), bytes)?;
+            println!("{place}/{name}");
         }
     }
     Ok(())
@@ -70,12 +114,20 @@ fn compile(proto_root: &Path) -> anyhow::Result<Compiler> {
     Ok(compiler)
 }
 
-fn generate(root: &Path, out_dir: &Path) -> anyhow::Result<()> {
-    let mut compiler = compile(&root.join("proto"))?;
-    let mut files = compiler.file_descriptor_set();
-    require_comments(&files)?;
+fn write_documents(services: &[interface::Service], out_dir: &Path) -> anyhow::Result<()> {
+    for (name, text) in [
+        ("openapi.json", openapi::document(services)),
+        ("api.md", reference::document(services)),
+        ("index.html", page::document(services)),
+    ] {
+        fs::write(out_dir.join(name), text).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(())
+}
 
-    // The binding option is read from the descriptors; as a Rust type nobody needs it.
+fn write_code(root: &Path, compiler: &mut Compiler, out_dir: &Path) -> anyhow::Result<()> {
+    let mut files = compiler.file_descriptor_set();
+    // The options are read from the descriptors; as Rust types nobody needs them.
     files.file.retain(|file| !matches!(file.package(), "google.protobuf" | "imp"));
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
@@ -113,7 +165,7 @@ fn find_protos(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 }
 
 /// The files of a folder by name; none where there is no folder.
-fn read_folder(folder: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+fn read_folder(folder: &Path) -> anyhow::Result<Files> {
     let mut files = BTreeMap::new();
     if folder.exists() {
         for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {

@@ -35,8 +35,8 @@ Usage: cargo xtask <command>
   check           Formatting, lints, documentation, and that generated code is what proto/ says
   fuzz [TARGET] [--secs N]
                   Builds the fuzz targets and runs all of them, or one, from its corpus for N seconds (60)
-  gen [--check]   Generates the code of crates/imp-api/src/gen from proto/; with --check only tells whether the
-                  files there are what proto/ says
+  gen [--check]   Generates the code of crates/imp-api/src/gen and the documents of docs/reference from proto/;
+                  with --check only tells whether the files there are what proto/ says
   bench [ARGS]    Benchmarks, in release; ARGS are those of `cargo bench`
   help            This text";
 
@@ -99,7 +99,7 @@ fn check(args: &[String]) -> anyhow::Result<ExitCode> {
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     stages.run("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     stages.run(
-        "generated code",
+        "generated code and documents",
         cargo(["run", "--package", "xtask", "--features", "gen", "--", "gen", "--check"]),
     )?;
     stages.report();
