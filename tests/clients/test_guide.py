@@ -2,9 +2,11 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from chrome import Chrome
 from daemon import chain_settings, environment, free_ports
 from guide import Reader, blocks, matches
@@ -60,6 +62,26 @@ def test_there_is_a_guide_and_its_index_names_every_page():
 def test_links_within_the_repository_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?://)([^)#]+)", (GUIDE / page).read_text())
     assert [link for link in links if not (GUIDE / link).exists()] == []
+
+
+def test_the_settings_of_services_and_containers_are_such(impd, tmp_path):
+    """The unit and the composition of the page cannot be run here, but what they set can be checked."""
+    page = blocks((GUIDE / "running-your-own.md").read_text())
+    files = {block.words["file"]: block.text for block in page if "file" in block.words}
+    unit = dict(re.findall(r"^Environment=(\w+)=(.*)$", files["impd.service"], re.M))
+    command = re.search(r"^ExecStart=\S+/impd (.*)$", files["impd.service"], re.M)[1].split()
+    container = yaml.safe_load(files["compose.yml"])["services"]["imp"]["environment"]
+    (tmp_path / "config.yml").write_text("")
+    arguments = [word.replace("/etc/imp", str(tmp_path)) for word in command]
+    for settings, options in [(unit, arguments), (container, [])]:
+        assert settings
+        env = environment(tmp_path, settings)
+        done = subprocess.run([impd, "config", "check", *options], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+        # A variable that is no key is of no effect, and is not told of.
+        known = subprocess.run([impd, "--help"], env=env, capture_output=True, text=True).stdout
+        flags = {"--" + name.removeprefix("IMP_").lower().replace("_", "-") for name in settings}
+        assert flags <= set(re.findall(r"--[\w-]+", known))
 
 
 class TestReader:
