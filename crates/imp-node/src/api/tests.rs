@@ -1,7 +1,9 @@
 //! The edges through real sockets, on services made for the purpose.
 
 mod events;
+mod frames;
 mod grpc;
+mod history;
 mod http1;
 mod rest;
 mod unix;
@@ -73,8 +75,11 @@ impl Messaging for Echo {
 
 /// Streams what the test publishes. A negative cursor is refused.
 struct Publisher {
-    events: broadcast::Sender<Result<SubscribeResponse, Status>>,
+    events: EventSender,
 }
+
+/// What a test publishes by.
+type EventSender = broadcast::Sender<Result<SubscribeResponse, Status>>;
 
 #[tonic::async_trait]
 impl Websocket for Publisher {
@@ -101,7 +106,7 @@ struct TestNode {
     grpc: SocketAddr,
     /// The owner's socket.
     owner: PathBuf,
-    events: broadcast::Sender<Result<SubscribeResponse, Status>>,
+    events: EventSender,
     state: watch::Sender<NodeState>,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
@@ -109,7 +114,16 @@ struct TestNode {
 }
 
 impl TestNode {
+    /// On services that do what the test tells them.
     async fn start() -> Self {
+        Self::with(tempfile::tempdir().unwrap(), |services, events| {
+            services.messaging(Arc::new(Echo)).websocket(Arc::new(Publisher { events }))
+        })
+        .await
+    }
+
+    /// On other services, which may keep something in `dir`.
+    async fn with(dir: tempfile::TempDir, add: impl FnOnce(Services, EventSender) -> Services) -> Self {
         let (events, _) = broadcast::channel(1000);
         let (state, state_seen) = watch::channel(NodeState::Starting);
         let shutdown = CancellationToken::new();
@@ -119,14 +133,10 @@ impl TestNode {
             state: state_seen,
             shutdown: shutdown.clone(),
         };
-        let services = Services::new(&edge)
-            .messaging(Arc::new(Echo))
-            .websocket(Arc::new(Publisher { events: events.clone() }));
-        let routes = services.into_routes();
+        let routes = add(Services::new(&edge), events.clone()).into_routes();
         let http_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let grpc_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, grpc) = (http_listener.local_addr().unwrap(), grpc_listener.local_addr().unwrap());
-        let dir = tempfile::tempdir().unwrap();
         let owner_socket = OwnerSocket::bind(dir.path()).unwrap();
         let owner = owner_socket.path().to_owned();
         let more = Router::new().route("/docs", axum::routing::get(|| async { "docs" }));

@@ -192,9 +192,9 @@ async fn targets_are_compared_byte_by_byte() {
             assert_eq!(parts(&answer).1, r#"{"code":5,"message":"Not Found","details":[]}"#);
         }
     }
-    let too_long = format!("/{}", "a".repeat(65_000));
+    let too_long = format!("/{}", "a".repeat(70_000));
     let answer = node.get_raw(&too_long, "Host: localhost\r\n").await;
-    assert!(["HTTP/1.1 414 ", "HTTP/1.1 431 "].iter().any(|head| answer.starts_with(head)), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
 #[tokio::test]
