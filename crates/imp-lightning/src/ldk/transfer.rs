@@ -59,8 +59,13 @@ impl Shared {
     pub(super) fn take_coins(&self, node: &Node) -> Result<MutexGuard<'_, Option<Unshown>>, LightningError> {
         let mut turn = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unshown) = *turn {
+            let unavailable =
+                |cause| LightningError::Unavailable(format!("the chain source does not answer: {cause}"));
+            // Asked first: one that is gone from the mempool when the wallet looks is in a block that it sees.
+            let looked = Handle::current().block_on(has_transaction(&self.chain, &unshown.txid));
+            let is_there = looked.map_err(unavailable)?;
             node.sync_wallets().map_err(|fault| no_chain(&fault))?;
-            if !unshown.is_shown(node) {
+            if is_there && !unshown.is_shown(node) {
                 return Err(LightningError::Failed(format!(
                     "the wallet does not count the transaction {} yet, whose coins it would spend again: try again \
                      after the next block",

@@ -8,6 +8,7 @@ mod fake_properties;
 mod ldk;
 mod ldk_lab;
 mod ldk_start;
+mod ldk_wallet;
 mod logs;
 mod memory;
 mod servers;
