@@ -175,3 +175,14 @@ def test_the_stream_has_one_event_on_each_line(alice, bob, program, text, versio
     finally:
         stream.kill()
         stream.wait()
+
+
+def test_the_owners_socket_serves_all_of_it(alice, bob, bob_events, curl, text):
+    socket = ["--unix-socket", str(alice.data_dir / "imp.sock")]
+    status, answer = curl(*socket, "http://localhost/v1/node")
+    assert (status, answer["pubkey"]) == (200, alice.pubkey)
+    body = json.dumps({"msg": text, "pubkey": bob.pubkey})
+    status, answer = curl(*socket, "http://localhost/v1/message/send", "--data", body)
+    assert status == 200, answer
+    assert bob_events.wait_id(answer["id"])["data"] == text
+    assert (alice.data_dir / "imp.sock").stat().st_mode & 0o777 == 0o600

@@ -17,9 +17,9 @@ def grpcurl(alice, program):
         pytest.skip("grpcurl is built with go, and go is not installed")
     path = program("grpcurl", "none: `cargo xtask clients` builds it, and has told why it could not")
 
-    def run(*arguments, fails=False):
+    def run(*arguments, fails=False, address=alice.grpc):
         *options, method = arguments
-        command = [path, "-plaintext", "-max-time", "60", *options, alice.grpc, *method.split()]
+        command = [path, "-plaintext", "-max-time", "60", *options, address, *method.split()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 3)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stderr if fails else done.stdout
@@ -75,3 +75,8 @@ def test_what_is_not_there_is_unimplemented(grpcurl):
 
 def test_health_is_served(grpcurl):
     assert json.loads(grpcurl("grpc.health.v1.Health/Check")) == {"status": "SERVING"}
+
+
+def test_the_owners_socket_serves_grpc_too(alice, grpcurl):
+    told = grpcurl("-unix", "imp.node.v1.Node/GetNode", address=str(alice.data_dir / "imp.sock"))
+    assert json.loads(told)["pubkey"] == alice.pubkey
