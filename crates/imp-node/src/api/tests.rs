@@ -1,7 +1,10 @@
 //! The edges through real sockets, on services made for the purpose.
 
+mod anything;
+mod crowd;
 mod events;
 mod frames;
+mod golden;
 mod grpc;
 mod history;
 mod http1;
