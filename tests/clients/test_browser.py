@@ -167,7 +167,7 @@ def test_a_foreign_page_cannot_spend_by_fetch(foreign, alice, bob, text, mode, n
         assert seen == {"error": "TypeError"}
         assert answered(foreign, "OPTIONS", f"{alice.url}/v1/message/send") == 403
     else:
-        # The browser kept the answer from the page; and whether it even got there is not what protects here.
+        # The node's headers have the browser keep the answer from the page; and there is nothing in it.
         assert seen in ({"error": "TypeError"}, {"type": "opaque", "body": ""})
         assert answered(foreign, "POST", f"{alice.url}/v1/message/send") == 403
     nothing_arrived()
@@ -232,10 +232,9 @@ def test_a_name_that_was_rebound_to_this_machine_is_refused(opened, alice, bob, 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_the_nodes_own_page_may_do_all_that(opened, alice, bob, bob_events, text, host):
+def test_a_page_of_the_nodes_own_may_do_all_that(opened, alice, bob, bob_events, text, host):
     node = f"http://{host}:{alice.http.rpartition(':')[2]}"
-    page = opened(f"{node}/docs")
-    assert answered(page, "GET", f"{node}/docs") == 200
+    page = opened(f"{node}/health")
     sent = json.loads(page.call(SPEND, node, bob.pubkey, text, "cors")["body"])["id"]
     assert bob_events.wait_id(sent)["data"] == text
     read = page.call(READ, f"{node}/v1/node", {})
@@ -255,10 +254,64 @@ def test_a_page_of_an_allowed_origin_may_send_and_subscribe(opened, alice, bob, 
     assert page.call(SOCKET, alice.events_url) == "open"
 
 
-def test_the_page_of_documentation_needs_nothing_from_elsewhere(opened, alice):
-    page = opened(f"{alice.url}/docs")
-    shown = page.text().lower()
-    for service in ("federate", "socket", "messaging", "lightning", "vpn", "signing", "websocket"):
-        assert service in shown
-    assert page.complaints() == []
-    assert all(url.startswith((f"{alice.url}/", "data:")) for _, url, _ in page.requests())
+class TestDocumentation:
+    """The node's own page, on which people try calls."""
+
+    # Fills the form of a call and sends it, as far as the question whether it may pay.
+    TRY = """(call, values) => {
+      const section = document.getElementById(call);
+      section.open = true;
+      for (const [name, value] of Object.entries(values)) section.querySelector(`[name=${name}]`).value = value;
+      section.querySelector("[type=submit]").click();
+    }"""
+
+    RESULT = """(call) => document.querySelector(`#${call} .result`).innerText"""
+
+    @pytest.fixture
+    def page(self, alice, opened):
+        page = opened(f"{alice.url}/docs")
+        assert answered(page, "GET", f"{alice.url}/docs") == 200
+        return page
+
+    def shown(self, page, call, wanted):
+        wait_for(f"{wanted!r} of {call}", lambda: wanted in page.call(self.RESULT, call))
+
+    def test_it_names_every_service_and_needs_nothing_from_elsewhere(self, alice, page):
+        shown = page.text().lower()
+        for service in ("federate", "socket", "messaging", "lightning", "vpn", "signing", "websocket"):
+            assert service in shown
+        wait_for("the node's key on the page", lambda: alice.pubkey in page.text())
+        assert page.complaints() == []
+        assert all(url.startswith((f"{alice.url}/", "data:")) for _, url, _ in page.requests())
+
+    def test_its_own_scripts_may_read_and_spend(self, alice, bob, bob_events, page, text):
+        sent = json.loads(page.call(SPEND, alice.url, bob.pubkey, text, "cors")["body"])["id"]
+        assert bob_events.wait_id(sent)["data"] == text
+
+    def test_a_call_that_pays_is_made_after_the_question(self, bob, bob_events, page, text):
+        page.call(self.TRY, "SendMessage", {"msg": text, "pubkey": bob.pubkey, "amount": "2"})
+        wait_for("the question", lambda: page.evaluate("document.querySelector('#confirm').open"))
+        assert text in page.evaluate("document.querySelector('#confirm').innerText")
+        page.evaluate("document.querySelector('#confirm-yes').click()")
+        assert bob_events.wait_text(text)["amount"] == "2"
+        self.shown(page, "SendMessage", "200")
+
+    def test_a_call_that_pays_is_not_made_without_leave(self, bob, page, text, nothing_arrived):
+        page.call(self.TRY, "SendMessage", {"msg": text, "pubkey": bob.pubkey})
+        wait_for("the question", lambda: page.evaluate("document.querySelector('#confirm').open"))
+        page.evaluate("document.querySelector('#confirm-no').click()")
+        nothing_arrived()
+
+    def test_a_call_that_does_not_pay_is_made_at_once(self, alice, page, text):
+        page.call(self.TRY, "SignMessage", {"msg": text})
+        signature = alice.post("/v1/sign", {"msg": text}).answer()["signature"]
+        self.shown(page, "SignMessage", signature)
+
+    def test_what_others_send_is_shown_and_does_nothing(self, alice, bob, page, text):
+        page.call(self.TRY, "Subscribe", {})
+        self.shown(page, "Subscribe", "listening")
+        evil = f"{text} <img src=/x onerror='document.title=1'><script>document.title = 2</script>"
+        bob.send(evil, alice)
+        self.shown(page, "Subscribe", evil)
+        assert page.evaluate("document.querySelectorAll('.result img, .result script').length") == 0
+        assert page.evaluate("document.title") not in ("1", "2")

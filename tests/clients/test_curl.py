@@ -13,7 +13,7 @@ from node import PATIENCE, UUID4
 CALLS = [
     ("POST /v1/message/send", {"msg": "{text}", "pubkey": "{bob}"}, 200, "id"),
     ("GET /v1/message/{id}", None, 200, "message attempts"),
-    ("POST /v1/message/{id}/retry", None, 400, "code message details"),
+    ("POST /v1/message/{id}/retry", None, 200, "id"),
     ("GET /v1/messages", None, 200, "messages"),
     ("GET /v1/events", None, 200, "events nextAfter more oldestCursor newestCursor letGo"),
     ("POST /v1/lightning/generateinvoice", {"amount": 10}, 200, "invoice"),

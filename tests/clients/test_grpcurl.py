@@ -78,5 +78,5 @@ def test_health_is_served(grpcurl):
 
 
 def test_the_owners_socket_serves_grpc_too(alice, grpcurl):
-    told = grpcurl("-unix", "imp.node.v1.Node/GetNode", address=str(alice.data_dir / "imp.sock"))
+    told = grpcurl("imp.node.v1.Node/GetNode", address=f"unix://{alice.data_dir}/imp.sock")
     assert json.loads(told)["pubkey"] == alice.pubkey
