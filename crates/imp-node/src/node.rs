@@ -3,6 +3,7 @@
 mod daemon;
 mod journal;
 mod pump;
+mod retention;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use imp_core::record::RecordTable;
 use imp_lightning::LightningNode;
 
 use crate::events::Events;
+use crate::idempotency::Keys;
 use crate::inbox::Inbox;
 use crate::outbox::{Outbox, OutboxOptions};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
 use crate::service::lightning::Lightning;
+use crate::service::messages::Messages;
 use crate::service::messaging::Messaging;
 use crate::service::node::Node;
 use crate::service::signing::Signing;
@@ -50,7 +53,7 @@ pub struct NodeOptions {
     pub records: RecordTable,
     /// The most that a payment may pay to forwarding nodes; nothing for 10 sat or 1 %, whichever is more.
     pub fee_limit: Option<Msat>,
-    /// How long events are kept.
+    /// How long events are kept, and messages that ended; those at least for 7 days.
     pub keep_events: Duration,
     /// What events may take, in bytes; the oldest go first.
     pub max_event_bytes: u64,
@@ -73,6 +76,8 @@ impl Default for NodeOptions {
 pub struct Services {
     /// Messages.
     pub messaging: Messaging,
+    /// What became of them.
+    pub messages: Messages,
     /// Invoices.
     pub lightning: Lightning,
     /// Signatures.
@@ -89,6 +94,7 @@ impl Services {
     pub async fn start(ports: Ports, options: NodeOptions) -> Result<Self, StoreError> {
         let Ports { store, lightning, clock, tasks } = ports;
         let outbox_options = OutboxOptions { fee_limit: options.fee_limit, records: options.records.clone() };
+        let keys = Keys::new(Arc::clone(&store) as _);
         let outbox = Outbox::open(
             Arc::clone(&store) as _,
             Arc::clone(&lightning),
@@ -106,12 +112,8 @@ impl Services {
         )
         .await?;
         let services = Self {
-            messaging: Messaging::new(
-                outbox.clone(),
-                Arc::clone(&store) as _,
-                Arc::clone(&clock),
-                lightning.id(),
-            ),
+            messaging: Messaging::new(outbox.clone(), keys, lightning.id()),
+            messages: Messages::new(Arc::clone(&store) as _, outbox.clone()),
             lightning: Lightning::new(Arc::clone(&lightning), options.fee_limit),
             signing: Signing::new(Arc::clone(&lightning)),
             node: Node::new(Arc::clone(&lightning)),
@@ -127,6 +129,11 @@ impl Services {
         };
         tasks.spawn_essential("pump", pump.run(tasks.token()));
         let (keep, max_bytes) = (options.keep_events, options.max_event_bytes);
+        let (messages, message_clock, stopped) = (Arc::clone(&store), Arc::clone(&clock), tasks.token());
+        tasks.spawn_service("retention", move || {
+            let (store, clock) = (Arc::clone(&messages), Arc::clone(&message_clock));
+            retention::let_old_messages_go(store, clock, keep, stopped.clone())
+        });
         let stopped = tasks.token();
         tasks.spawn_service("journal", move || {
             journal::let_old_events_go(

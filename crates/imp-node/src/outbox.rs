@@ -3,7 +3,8 @@
 //! ```text
 //! send ── accept (commit) ── turn ── number, envelope, attempt (commit) ── backend
 //!   ^                          ^                                             │
-//!   │                          └── another attempt <── failed (commit) ──────┤
+//!   │                          ├── another attempt <── failed (commit) ──────┤
+//!   │                          └── line of kept messages <── try failed ─────┤
 //!   └── answer <────────────────────────────────────── settled (commit) ─────┘
 //! ```
 //!
@@ -11,9 +12,15 @@
 //! only that attempt is looked up or submitted again, byte for byte; after a definite failure the next attempt has a new
 //! preimage and the same message id. A crash between any two steps leaves a row from which [`Outbox::recover`] goes on.
 
+mod again;
+mod failure;
+mod kept;
+mod outcome;
+mod own;
 mod plan;
 mod recover;
 mod run;
+mod running;
 mod turns;
 
 use std::collections::HashMap;
@@ -23,26 +30,30 @@ use std::time::Duration;
 
 use imp_api::error::Code;
 use imp_core::amount::Msat;
-use imp_core::attempt::{Attempt, AttemptEvent, AttemptState, FailureCause};
+use imp_core::attempt::Attempt;
+use imp_core::delivery::{Delivery, MessageState};
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::{RecordTable, Service};
 use imp_lightning::{FailureReason, LightningNode};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::error::Error;
+use crate::idempotency::Claim;
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::{Detached, Tasks};
-use crate::store::outbox::{AttemptEnd, OutboxMessage};
+use crate::store::outbox::OutboxMessage;
 use crate::store::{OutboxStore, StoreError};
 pub(crate) use plan::{room, too_little};
 
+use outcome::Ended;
 use plan::Plan;
-use turns::Turns;
+use running::{Registry, Running, Stage};
+use turns::{Ticket, Turns};
 
 /// How long a call waits for its message's payments (2021 clients wait a minute).
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(60);
 
-/// Messages that may be open at once: bounds memory, since the rows themselves are on disk.
+/// Messages that may be open at once, and as many more that are kept: bounds memory and the time of a start.
 const MAX_OPEN_MESSAGES: usize = 10_000;
 
 /// What a fee may be at least, where the configuration does not say: 10 sat or 1 % of the payment.
@@ -63,13 +74,17 @@ pub struct Draft {
     pub amount_sat: u64,
     /// Send it outside of the order of messages: for what the node sends by itself.
     pub unordered: bool,
+    /// For how long it is tried again where its recipient cannot be reached; zero for one try.
+    pub keep: Duration,
 }
 
-impl Draft {
-    /// Whether it could be sent at all: sizes and amount.
-    pub fn check(&self) -> Result<(), Error> {
-        Plan::new(self).map(|_| ())
-    }
+/// A message that was sent, or will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its name.
+    pub id: MessageId,
+    /// `Settled`; of a message that is kept also `Queued`, where its try failed, and `Sending`, where none has an end yet.
+    pub state: MessageState,
 }
 
 /// Settings of the outbox.
@@ -94,7 +109,13 @@ struct Inner {
     tasks: Tasks,
     options: OutboxOptions,
     turns: Turns,
+    /// Who works on which message.
+    running: Registry,
+    /// Messages that wait for another try.
+    lines: kept::Lines,
+    /// How many more messages may be open, and how many more kept.
     open: Arc<Semaphore>,
+    keep: Arc<Semaphore>,
     /// Attempts of this run, and those of earlier runs that it took up.
     live: Mutex<HashMap<PaymentHash, Live>>,
     /// A payment ended, so that a slot at the backend is free.
@@ -107,12 +128,15 @@ struct Live {
     tell: oneshot::Sender<Ended>,
 }
 
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Ended {
-    Settled,
-    Failed { cause: FailureCause, text: String },
-    Unknown { doubt: String },
+/// A message that was accepted, in the hands of whoever works on it.
+#[derive(Debug)]
+struct Open {
+    /// Its place in the order of acceptance.
+    place: u64,
+    message: OutboxMessage,
+    running: Running,
+    /// Its share of what may be open at once; none for what an earlier run left beyond it.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Outbox {
@@ -140,14 +164,18 @@ impl Outbox {
             tasks,
             options,
             turns: Turns::new(stream),
+            running: Registry::default(),
+            lines: kept::Lines::default(),
             open: Arc::new(Semaphore::new(MAX_OPEN_MESSAGES)),
+            keep: Arc::new(Semaphore::new(MAX_OPEN_MESSAGES)),
             live: Mutex::default(),
             freed: Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sends a message and waits until all of it is paid for, [`CONFIRM_WITHIN`] at most.
+    /// Sends a message and waits until all of it is paid for, or until its try has failed and it is kept, but at most
+    /// [`CONFIRM_WITHIN`]. The key of a `claim` is stored with the message.
     ///
     /// Dropping the future does not take the message back. Every error holds the word "failed".
     ///
@@ -156,52 +184,97 @@ impl Outbox {
     /// `INVALID_ARGUMENT` for what can never be sent, `RESOURCE_EXHAUSTED` while too many messages wait,
     /// `FAILED_PRECONDITION` for too little balance, `UNAVAILABLE` where no payment found its way, `DEADLINE_EXCEEDED`
     /// while the outcome is open, `UNKNOWN` where it cannot be known.
-    pub async fn send(&self, draft: Draft) -> Result<MessageId, Error> {
-        self.begin(draft).await.map_err(Error::of_send)
+    pub async fn send(&self, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
+        self.begin(draft, claim).await.map_err(Error::of_send)
     }
 
-    async fn begin(&self, draft: Draft) -> Result<MessageId, Error> {
+    async fn begin(&self, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
         let id = MessageId::from_random(random()?);
         let inner = &self.inner;
-        let permit = Arc::clone(&inner.open).try_acquire_owned().map_err(|_| {
-            Error::new(
-                Code::ResourceExhausted,
-                "OUTBOX_FULL",
-                format!("{MAX_OPEN_MESSAGES} messages wait to be sent: try again later"),
-            )
-        })?;
+        let is_kept = !draft.keep.is_zero();
+        let permit = inner.permit(is_kept)?;
         let plan = Plan::new(&draft)?;
         // The place in the queue is taken before anything is waited for: calls that follow each other stay in order.
-        let line = (!draft.unordered).then_some(draft.service);
-        let ticket = inner.turns.enter(draft.recipient, line);
-        inner.check_room(&draft.recipient, &plan).await?;
+        let ticket = inner.enter(&draft.recipient, draft.service, draft.unordered);
+        let room = inner.check_room(&draft.recipient, &plan, &Delivery::new(plan.parts())).await;
+        let ticket = match room {
+            Ok(()) => Some(ticket),
+            // Whoever is away now is what messages are kept for.
+            Err(error) if is_kept && error.code() == Code::Unavailable => None,
+            Err(error) => return Err(error),
+        };
+        let now = inner.clock.now();
         let message = OutboxMessage {
             id,
             service: draft.service,
             record_type: inner.options.records.record_type(draft.service),
             recipient: draft.recipient,
-            body: draft.body,
+            body_bytes: draft.body.len() as u64,
             reply_to: draft.reply_to,
             amount_sat: plan.amount_sat(),
             parts: plan.parts(),
             unordered: draft.unordered,
-            accepted: inner.clock.now(),
+            accepted: now,
+            keep_until: is_kept.then(|| now.plus(draft.keep)),
         };
-        let run = run::send_new(Arc::clone(inner), message, plan, ticket);
-        let sent = inner.spawn(holding(permit, run));
-        match tokio::time::timeout(CONFIRM_WITHIN, sent).await {
-            Ok(Ok(Some(Ok(())))) => Ok(id),
-            Ok(Ok(Some(Err(error)))) => Err(error.of_message(id)),
-            Ok(Ok(None)) => Err(unconfirmed(id, "failed to confirm: the node is stopping")),
-            Ok(Err(error)) => Err(Error::internal(error.to_string()).of_message(id)),
-            Err(_) => Err(unconfirmed(id, "failed to confirm within 60 s: still in flight")),
+        let running = inner.running.take_up(id).map_err(|_| Error::internal("a random id came twice"))?;
+        let stage = running.watch();
+        let new = run::New { message, body: draft.body.into(), plan, running, permit, claim };
+        drop(inner.spawn("message", run::send_new(Arc::clone(inner), new, ticket)));
+        match self.outcome(stage).await {
+            Answer::Settled => Ok(Sent { id, state: MessageState::Settled }),
+            Answer::Waits => Ok(Sent { id, state: MessageState::Queued }),
+            Answer::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
+            Answer::Open => Err(unconfirmed(id, "failed to confirm within 60 s: still in flight")),
+            Answer::Dropped => Err(self.dropped(id)),
+            Answer::Ended(error) => Err(error.of_message(id)),
         }
     }
 
-    /// Takes up the messages that earlier runs left: what was never attempted is given up, what was is followed to its
-    /// end in the background.
+    /// Waits for what comes of a message.
+    async fn outcome(&self, mut stage: watch::Receiver<Stage>) -> Answer {
+        let news = stage.wait_for(|stage| !matches!(stage, Stage::Trying));
+        match tokio::time::timeout(CONFIRM_WITHIN, news).await.map(|stage| stage.map(|stage| stage.clone())) {
+            Err(_) => Answer::Open,
+            Ok(Err(_)) => Answer::Dropped,
+            Ok(Ok(Stage::Ended(Err(error)))) => Answer::Ended(error),
+            Ok(Ok(Stage::Ended(Ok(())))) => Answer::Settled,
+            Ok(Ok(Stage::Waiting | Stage::Trying)) => Answer::Waits,
+        }
+    }
+
+    /// The error of a message that nobody works on any more, though it has not ended.
+    fn dropped(&self, id: MessageId) -> Error {
+        if self.inner.tasks.token().is_cancelled() {
+            unconfirmed(id, "failed to confirm: the node is stopping")
+        } else {
+            Error::internal("failed: the work on the message broke off; the next run of the node goes on with it")
+                .of_message(id)
+        }
+    }
+
+    /// Takes up the messages that earlier runs left, in the background: kept ones join their lines, what was attempted is
+    /// followed to its end, and what was not is given up, unless its call had a key.
     pub async fn recover(&self) -> Result<(), StoreError> {
-        recover::recover(&self.inner).await
+        recover::recover(&self.inner).await?;
+        let inner = Arc::clone(&self.inner);
+        let watching = move || {
+            let inner = Arc::clone(&inner);
+            async move {
+                let stopped = inner.tasks.token();
+                stopped.run_until_cancelled(kept::watch_channels(&inner)).await;
+            }
+        };
+        self.inner.tasks.spawn_service("kept messages", watching);
+        Ok(())
+    }
+
+    /// A node may be reached now, or any where none is named: messages that are kept for it are tried soon.
+    pub fn reachable(&self, node: Option<NodeId>) {
+        match node {
+            Some(node) => self.inner.lines.wake(&node, self.inner.clock.now()),
+            None => self.inner.lines.wake_all(self.inner.clock.now()),
+        }
     }
 
     /// A payment settled. Durable when this returns; nothing happens where it is not one of the outbox.
@@ -220,15 +293,46 @@ impl Outbox {
     }
 }
 
+/// What a caller learns of a message.
+enum Answer {
+    /// All of it is paid for.
+    Settled,
+    /// Its try failed, and it waits for another.
+    Waits,
+    /// It has no end yet.
+    Open,
+    /// It ended otherwise.
+    Ended(Error),
+    /// Whoever worked on it does not any more.
+    Dropped,
+}
+
 impl Inner {
     /// Runs a message's task. It ends without a result when the node stops: the rows say where the next run goes on.
-    fn spawn<F>(&self, run: F) -> Detached<Option<F::Output>>
+    fn spawn<F>(&self, name: &'static str, run: F) -> Detached<Option<F::Output>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let stopped = self.tasks.token();
-        self.tasks.run_detached("message", async move { stopped.run_until_cancelled(run).await })
+        self.tasks.run_detached(name, async move { stopped.run_until_cancelled(run).await })
+    }
+
+    /// A share of what may be open, or kept, at once.
+    fn permit(&self, is_kept: bool) -> Result<OwnedSemaphorePermit, Error> {
+        let (shares, wait) = if is_kept { (&self.keep, "are kept") } else { (&self.open, "wait to be sent") };
+        Arc::clone(shares).try_acquire_owned().map_err(|_| {
+            Error::new(
+                Code::ResourceExhausted,
+                "OUTBOX_FULL",
+                format!("{MAX_OPEN_MESSAGES} messages {wait}: try again later"),
+            )
+        })
+    }
+
+    /// Takes a place in the recipient's queue.
+    fn enter(&self, recipient: &NodeId, service: Service, unordered: bool) -> Ticket {
+        self.turns.enter(*recipient, (!unordered).then_some(service))
     }
 
     /// The most that may go to forwarding nodes for a payment of `amount`.
@@ -238,91 +342,6 @@ impl Inner {
 
     fn live(&self) -> MutexGuard<'_, HashMap<PaymentHash, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Registers for the end of an attempt.
-    fn follow(&self, hash: PaymentHash, attempt: Attempt) -> oneshot::Receiver<Ended> {
-        let (tell, ended) = oneshot::channel();
-        self.live().insert(hash, Live { attempt, tell });
-        ended
-    }
-
-    async fn settled(&self, hash: PaymentHash, fee: Option<Msat>) -> Result<(), StoreError> {
-        self.take_event(hash, AttemptEvent::Settled, AttemptEnd::Settled { fee }, Ended::Settled).await
-    }
-
-    async fn failed(&self, hash: PaymentHash, reason: &FailureReason) -> Result<(), StoreError> {
-        let Some(row) = self.store.attempt(hash).await? else { return Ok(()) };
-        let closed = self.store.last_channel_closed().await?;
-        let channel_closed = closed.is_some_and(|closed| closed >= row.begun);
-        let event = AttemptEvent::Failed { cause: cause(reason), channel_closed };
-        self.take_failure(hash, event, cause(reason), reason.to_string()).await
-    }
-
-    /// Takes what may be a failure and may only be the loss of the outcome: the rules of the attempt decide.
-    async fn take_failure(
-        &self,
-        hash: PaymentHash,
-        event: AttemptEvent,
-        cause: FailureCause,
-        text: String,
-    ) -> Result<(), StoreError> {
-        let end = AttemptEnd::Failed { reason: text.clone() };
-        self.take_event(hash, event, end, Ended::Failed { cause, text }).await
-    }
-
-    /// Applies an event to an attempt, stores what follows, and tells who waits. `end` and `ended` are what the event
-    /// means if the rules do not find the outcome unknown.
-    async fn take_event(
-        &self,
-        hash: PaymentHash,
-        event: AttemptEvent,
-        end: AttemptEnd,
-        ended: Ended,
-    ) -> Result<(), StoreError> {
-        let known = self.live().get(&hash).map(|live| live.attempt);
-        let mut attempt = match known {
-            Some(attempt) => attempt,
-            None => match self.store.attempt(hash).await? {
-                Some(row) => Attempt::restore(row.state),
-                None => return Ok(()),
-            },
-        };
-        let (end, ended) = match attempt.apply(event) {
-            Err(contradiction) => {
-                tracing::warn!(payment = %hash, "{contradiction}");
-                return Ok(());
-            }
-            Ok(AttemptState::Unknown) => {
-                let doubt = match ended {
-                    Ended::Failed { text, .. } => {
-                        format!("{text}, which does not prove that it did not arrive")
-                    }
-                    Ended::Settled | Ended::Unknown { .. } => "the payment's outcome is not known".to_owned(),
-                };
-                (AttemptEnd::Unknown { reason: doubt.clone() }, Ended::Unknown { doubt })
-            }
-            Ok(_) => (end, ended),
-        };
-        self.store.end_attempt(hash, end, self.clock.now()).await?;
-        let live = self.live().remove(&hash);
-        if let Some(live) = live {
-            // Whoever waited may have gone; the row says what became of the attempt.
-            let _ = live.tell.send(ended);
-        }
-        self.freed.notify_waiters();
-        Ok(())
-    }
-}
-
-/// What a backend's reason means for the next step.
-const fn cause(reason: &FailureReason) -> FailureCause {
-    match reason {
-        FailureReason::NoRoute => FailureCause::NoRoute,
-        FailureReason::RecipientRejected => FailureCause::RecipientRejected,
-        FailureReason::RetriesExhausted => FailureCause::RetriesExhausted,
-        FailureReason::TimedOut => FailureCause::TimedOut,
-        _ => FailureCause::Other,
     }
 }
 
@@ -341,10 +360,4 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
     Ok(bytes)
-}
-
-async fn holding<F: Future>(permit: OwnedSemaphorePermit, future: F) -> F::Output {
-    let output = future.await;
-    drop(permit);
-    output
 }

@@ -1,6 +1,7 @@
 //! The services: rules of the interface, without knowing how a call came in.
 
 pub mod lightning;
+pub mod messages;
 pub mod messaging;
 pub mod node;
 pub mod signing;

@@ -4,6 +4,7 @@ mod calls;
 mod events;
 mod idempotency;
 mod lightning;
+mod messages;
 mod messaging;
 mod node;
 mod owner;

@@ -182,6 +182,7 @@ async fn listen(
     };
     let calls = Arc::new(calls);
     let routes = grpc::Services::new(&edge)
+        .messages(Arc::clone(&calls))
         .messaging(Arc::clone(&calls))
         .websocket(Arc::clone(&calls))
         .events(Arc::clone(&calls))

@@ -81,6 +81,7 @@ impl Pump {
             },
             LightningEvent::ChannelReady { peer } => {
                 tracing::info!(peer = ?peer, "a channel is ready");
+                self.outbox.reachable(peer);
             }
             LightningEvent::ChannelClosed { peer, reason } => {
                 tracing::warn!(peer = ?peer, "a channel closed: {reason}");

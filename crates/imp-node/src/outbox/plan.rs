@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use imp_api::error::Code;
 use imp_core::amount::Msat;
+use imp_core::delivery::{Delivery, PartState};
 use imp_core::id::NodeId;
 use imp_core::wire::envelope::ReplyTo;
 use imp_core::wire::split::{split, spread};
@@ -35,8 +36,17 @@ impl Plan {
     }
 
     /// The parts of a message that was accepted: the same as when it was.
-    pub(super) fn of_message(message: &OutboxMessage) -> Result<Self, Error> {
-        Self::of(&message.body, &message.reply_to, message.amount_sat)
+    pub(super) fn of_message(message: &OutboxMessage, body: &[u8]) -> Result<Self, Error> {
+        let plan = Self::of(body, &message.reply_to, message.amount_sat)?;
+        if plan.parts() != message.parts {
+            return Err(Error::internal(format!(
+                "the text that is kept of {} takes {} payments, and {} were accepted",
+                message.id,
+                plan.parts(),
+                message.parts
+            )));
+        }
+        Ok(plan)
     }
 
     fn of(body: &[u8], reply_to: &str, amount_sat: u64) -> Result<Self, Error> {
@@ -80,17 +90,27 @@ impl Plan {
         self.amounts.iter().copied().sum()
     }
 
-    fn largest(&self) -> Msat {
-        self.amounts.iter().copied().max().unwrap_or_default()
+    /// What is to be paid for each part that is not paid yet.
+    fn missing(&self, delivery: &Delivery) -> Vec<Msat> {
+        let parts = self.amounts.iter().zip(delivery.parts());
+        parts.filter(|(_, part)| **part != PartState::Settled).map(|(amount, _)| *amount).collect()
     }
 }
 
 impl Inner {
-    /// Whether the node can pay all of a message now, before anything is paid.
-    pub(super) async fn check_room(&self, recipient: &NodeId, plan: &Plan) -> Result<(), Error> {
+    /// Whether the node can pay what is missing of a message now, before anything is paid.
+    pub(super) async fn check_room(
+        &self,
+        recipient: &NodeId,
+        plan: &Plan,
+        delivery: &Delivery,
+    ) -> Result<(), Error> {
         let room = self.room(recipient).await?;
         self.turns.set_limit(*recipient, room.max_in_flight, room.direct);
-        let needed = plan.amount().saturating_add(self.worst_fees(plan, &room));
+        let missing = plan.missing(delivery);
+        // A direct channel forwards nothing.
+        let fees = missing.iter().filter(|_| !room.direct).map(|amount| self.fee_limit(*amount)).sum();
+        let needed = missing.iter().copied().sum::<Msat>().saturating_add(fees);
         if room.spendable < needed {
             return Err(too_little(format!(
                 "not enough balance: {} sat are needed, fees included, and {} sat can be sent now",
@@ -98,19 +118,15 @@ impl Inner {
                 room.spendable.to_sat_floor()
             )));
         }
-        if room.largest < plan.largest() {
+        let largest = missing.into_iter().max().unwrap_or_default();
+        if room.largest < largest {
             return Err(too_little(format!(
                 "{} sat in one payment are more than the channels carry now, {} sat",
-                plan.largest().to_sat_ceil(),
+                largest.to_sat_ceil(),
                 room.largest.to_sat_floor()
             )));
         }
         Ok(())
-    }
-
-    /// What forwarding nodes may get for all parts; a direct channel forwards nothing.
-    fn worst_fees(&self, plan: &Plan, room: &SendRoom) -> Msat {
-        if room.direct { Msat::ZERO } else { plan.amounts.iter().map(|amount| self.fee_limit(*amount)).sum() }
     }
 
     pub(super) async fn room(&self, recipient: &NodeId) -> Result<SendRoom, Error> {

@@ -3,73 +3,114 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use imp_api::error::Code;
 use imp_core::attempt::{Attempt as AttemptRules, AttemptState};
 use imp_core::delivery::{Delivery, MessageState, PartState};
-use imp_core::retry::TRY_DEADLINE;
+use imp_core::retry::{SEND_WITHIN, TRY_DEADLINE, Try};
 
+use super::outcome::Ended;
 use super::plan::Plan;
-use super::run::{Sending, keysend, look_up};
-use super::turns::Barrier;
-use super::{Ended, Inner};
+use super::run::{Outcome, Sending, keysend};
+use super::turns::{Barrier, Ticket};
+use super::{Inner, Open, failure};
 use crate::error::Error;
 use crate::store::StoreError;
-use crate::store::outbox::OpenMessage;
+use crate::store::outbox::{FullMessage, SendFailure, StoredMessage};
 
 /// What a message that was never attempted ends with.
 const NEVER_SENT: &str = "send failed: the daemon stopped before anything was sent";
 
+/// What a message ends with that cannot be sent any more.
+const TOO_OLD: &str =
+    "send failed: the daemon did not run for so long that the message is too old to be sent";
+
 pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
-    for open in inner.store.open_messages().await? {
-        if open.attempts.is_empty() {
-            let (id, now) = (open.message.id, inner.clock.now());
-            inner.store.end_message(id, MessageState::Failed, NEVER_SENT.to_owned(), now).await?;
+    let mut given_up = Vec::new();
+    for stored in inner.store.open_messages().await? {
+        let Ok(running) = inner.running.take_up(stored.message.id) else { continue };
+        let (is_kept, is_attempted) = (stored.message.keep_until.is_some(), stored.tally.attempts > 0);
+        if !is_attempted && !is_kept && !stored.has_key {
+            let failure = SendFailure::from(&not_sent(NEVER_SENT));
+            let now = inner.clock.now();
+            given_up.push(inner.store.end_message(stored.message.id, MessageState::Failed, failure, now));
             continue;
         }
-        let barrier = open
-            .number
-            .map(|number| inner.turns.take_up(open.message.recipient, open.message.service, number));
-        let inner = Arc::clone(inner);
-        let id = open.message.id;
-        let run = follow_up(Arc::clone(&inner), open, barrier);
+        let StoredMessage { place, message, state, number, .. } = stored;
+        let permit = inner.permit(is_kept).ok();
+        let open = Open { place, message, running, _permit: permit };
+        let (recipient, service) = (open.message.recipient, open.message.service);
+        if is_kept && state == MessageState::Queued {
+            inner.wait_in_line(open);
+            inner.lines.wake(&recipient, inner.clock.now());
+            continue;
+        }
+        let barrier = number.map(|number| inner.turns.take_up(recipient, service, number));
+        // One that has no number yet takes its place before the messages of this run.
+        let ticket = number.is_none().then(|| inner.enter(&recipient, service, open.message.unordered));
         // Nobody waits for it: the row says what became of it.
-        drop(inner.spawn(async move {
-            match run.await {
-                Ok(()) => tracing::info!(message = %id, "a message of an earlier run is settled"),
-                Err(error) => tracing::warn!(message = %id, "a message of an earlier run: {error}"),
-            }
-        }));
+        drop(inner.spawn("message", follow_up(Arc::clone(inner), open, barrier, ticket)));
     }
+    futures_util::future::try_join_all(given_up).await?;
     Ok(())
 }
 
 /// Follows a message to its end: the attempts that are open, then the parts that were not attempted.
-async fn follow_up(inner: Arc<Inner>, open: OpenMessage, barrier: Option<Barrier>) -> Result<(), Error> {
-    let begun = open.attempts.iter().map(|attempt| attempt.begun).max().unwrap_or_default();
-    let age = inner.clock.now().since(begun);
-    let following = follow_parts(inner, open);
+async fn follow_up(inner: Arc<Inner>, open: Open, barrier: Option<Barrier>, ticket: Option<Ticket>) {
+    let sent = match inner.store.full_message(open.message.id).await {
+        Ok(Some(full)) => follow_while_waited_for(&inner, full, barrier, ticket).await,
+        Ok(None) => Err(Error::internal("failed: the message was let go")),
+        Err(error) => Err(error.into()),
+    };
+    let id = open.message.id;
+    match &sent {
+        Ok(Outcome::Settled) => tracing::info!(message = %id, "a message of an earlier run is settled"),
+        Ok(Outcome::Waits { cause }) => {
+            tracing::info!(message = %id, "a message of an earlier run is kept: {cause:?}");
+        }
+        Ok(Outcome::Ended(error)) | Err(error) => {
+            tracing::warn!(message = %id, "a message of an earlier run: {error}");
+        }
+    }
+    inner.conclude(open, sent);
+}
+
+/// Lets the numbers of this run go on once the message's recipient waits for it no longer.
+async fn follow_while_waited_for(
+    inner: &Arc<Inner>,
+    full: FullMessage,
+    barrier: Option<Barrier>,
+    ticket: Option<Ticket>,
+) -> Result<Outcome, Error> {
+    let begun = full.attempts.iter().map(|stored| stored.attempt.begun).max().unwrap_or_default();
+    let left = TRY_DEADLINE.saturating_sub(inner.clock.now().since(begun)).max(Duration::from_millis(1));
+    let following = follow_parts(inner, full, ticket);
     tokio::pin!(following);
     tokio::select! {
-        ended = &mut following => ended,
-        // The numbers of this run do not wait for one whose recipient waits no longer.
-        () = tokio::time::sleep(TRY_DEADLINE.saturating_sub(age).max(Duration::from_millis(1))) => {
+        sent = &mut following => sent,
+        () = tokio::time::sleep(left) => {
             drop(barrier);
             following.await
         }
     }
 }
 
-async fn follow_parts(inner: Arc<Inner>, open: OpenMessage) -> Result<(), Error> {
-    let OpenMessage { message, number, attempts } = open;
+async fn follow_parts(
+    inner: &Arc<Inner>,
+    full: FullMessage,
+    ticket: Option<Ticket>,
+) -> Result<Outcome, Error> {
+    let FullMessage { stored, body, attempts } = full;
+    let (message, number) = (stored.message, stored.number);
     let mut parts = vec![PartState::Waiting; message.parts.into()];
     let mut looked_up = Vec::new();
-    for attempt in attempts {
+    for attempt in attempts.into_iter().map(|stored| stored.attempt) {
         let part = usize::from(attempt.part);
         let state = match attempt.state {
             AttemptState::Settled => PartState::Settled,
             AttemptState::Failed => continue,
             AttemptState::Ready | AttemptState::Sent | AttemptState::Unknown => {
                 let ended = inner.follow(attempt.hash, AttemptRules::restore(attempt.state));
-                look_up(&inner, keysend(&inner, &message, &attempt)).await?;
+                inner.look_up(keysend(inner, &message, &attempt)).await?;
                 looked_up.push((part, ended));
                 PartState::InFlight
             }
@@ -81,15 +122,37 @@ async fn follow_parts(inner: Arc<Inner>, open: OpenMessage) -> Result<(), Error>
     for (part, ended) in looked_up {
         let ended = ended.await.map_err(|_| Error::internal("the outbox lost track of a payment"))?;
         parts[part] = match ended {
-            Ended::Settled => PartState::Settled,
+            Ended::Settled => {
+                inner.lines.wake(&message.recipient, inner.clock.now());
+                PartState::Settled
+            }
             Ended::Failed { .. } => PartState::Waiting,
             Ended::Unknown { .. } => PartState::Unknown,
         };
+    }
+    let delivery = Delivery::restore(parts);
+    let now = inner.clock.now();
+    if delivery.next_part().is_some() && now.since(message.accepted) >= SEND_WITHIN {
+        let error = not_sent(TOO_OLD);
+        inner.store.end_message(message.id, MessageState::Failed, SendFailure::from(&error), now).await?;
+        return Ok(Outcome::Ended(error));
     }
     // Where there is no room the backend is asked all the same: its refusal is what the message ends with.
     let room = inner.room(&message.recipient).await.map(|room| (room.max_in_flight, room.direct));
     let (limit, direct) = room.unwrap_or((1, false));
     inner.turns.set_limit(message.recipient, limit, direct);
-    let plan = Plan::of_message(&message)?;
-    Sending::new(inner, message, plan, number).send(Delivery::restore(parts), None).await
+    let plan = Plan::of_message(&message, &body)?;
+    let tries = Try::new(inner.clock.now());
+    let sending = match ticket {
+        Some(ticket) if delivery.next_part().is_some() => {
+            let slot = ticket.granted().await;
+            Sending::at_turn(inner, message, body.into(), plan, slot, tries)
+        }
+        _ => Sending::new(inner, message, body.into(), plan, number, tries),
+    };
+    sending.send(delivery).await
+}
+
+fn not_sent(text: &str) -> Error {
+    Error::new(Code::Unavailable, failure::NOT_SENT, text)
 }

@@ -1,4 +1,4 @@
-//! One message on its way.
+//! One try of a message.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,31 +8,34 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use imp_api::error::Code;
 use imp_core::attempt::{Attempt as AttemptRules, AttemptEvent, AttemptState, FailureCause};
 use imp_core::delivery::{Delivery, MessageState, PartState};
-use imp_core::id::{PaymentHash, Preimage};
+use imp_core::id::Preimage;
 use imp_core::retry::Try;
 use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope, Header, PartOf};
-use imp_lightning::{Keysend, PaymentState, SendError};
-use tokio::sync::oneshot;
+use imp_lightning::{Keysend, SendError};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::outcome::Ended;
 use super::plan::{Plan, unavailable};
+use super::running::{Running, Stage};
 use super::turns::{Slot, Ticket};
-use super::{Ended, Inner, random};
+use super::{Inner, Open, failure, random};
 use crate::error::Error;
-use crate::store::outbox::{Attempt, Number, OutboxMessage};
+use crate::idempotency::Claim;
+use crate::store::outbox::{Attempt, Number, OutboxMessage, SendFailure};
 
 /// How long a payment that found no slot at the backend waits before it looks again.
 const SLOT_POLL: Duration = Duration::from_millis(250);
 
-/// How long a payment whose begin is in doubt is looked for.
-const LOOK_UP_PATIENCE: Duration = Duration::from_secs(45);
-
 /// A message on its way.
 pub(super) struct Sending {
-    pub(super) inner: Arc<Inner>,
-    pub(super) message: OutboxMessage,
+    inner: Arc<Inner>,
+    message: OutboxMessage,
+    body: Arc<[u8]>,
     plan: Plan,
     number: Option<Number>,
-    attempt_until: Mutex<Try>,
+    /// For the first part that is paid.
+    first_slot: Mutex<Option<Slot>>,
+    tries: Mutex<Try>,
     /// A part is lost for good: no further attempt is begun.
     stopped: AtomicBool,
 }
@@ -55,29 +58,99 @@ impl<E: Into<Error>> From<E> for PartError {
     }
 }
 
-/// Takes a message in and sends it.
-pub(super) async fn send_new(
-    inner: Arc<Inner>,
-    message: OutboxMessage,
-    plan: Plan,
-    ticket: Ticket,
-) -> Result<(), Error> {
-    inner.store.accept_message(message.clone(), None).await?;
-    let mut slot = ticket.granted().await;
-    let number = slot.take_number();
+/// How a try ended, as it is stored.
+pub(super) enum Outcome {
+    /// Every part is paid.
+    Settled,
+    /// It failed, and the message waits for another try.
+    Waits {
+        /// Why it failed.
+        cause: FailureCause,
+    },
+    /// The message failed, or is unknown.
+    Ended(Error),
+}
+
+/// A message that is not accepted yet.
+pub(super) struct New {
+    pub(super) message: OutboxMessage,
+    pub(super) body: Arc<[u8]>,
+    pub(super) plan: Plan,
+    pub(super) running: Running,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) claim: Option<Claim>,
+}
+
+/// Takes a message in and sends it; without a ticket it is kept without a try.
+pub(super) async fn send_new(inner: Arc<Inner>, new: New, ticket: Option<Ticket>) {
+    let New { message, body, plan, running, permit, claim } = new;
+    let key = claim.as_ref().map(|claim| claim.key(message.id.as_bytes(), message.accepted));
+    let accepted = inner.store.accept_message(message.clone(), Arc::clone(&body), key).await;
+    drop(claim);
+    let place = match accepted {
+        Ok(place) => place,
+        Err(error) => return running.is(Stage::Ended(Err(error.into()))),
+    };
+    let open = Open { place, message: message.clone(), running, _permit: Some(permit) };
+    let Some(ticket) = ticket else { return inner.wait_in_line(open) };
+    let slot = ticket.granted().await;
     let delivery = Delivery::new(message.parts);
-    Sending::new(inner, message, plan, number).send(delivery, Some(slot)).await
+    let tries = Try::new(inner.clock.now());
+    let sent = Sending::at_turn(&inner, message, body, plan, slot, tries).send(delivery).await;
+    inner.conclude(open, sent);
+}
+
+impl Inner {
+    /// Hands a message on after a try.
+    pub(super) fn conclude(self: &Arc<Self>, open: Open, sent: Result<Outcome, Error>) {
+        match sent {
+            Ok(Outcome::Settled) => open.running.is(Stage::Ended(Ok(()))),
+            Ok(Outcome::Waits { .. }) => self.wait_in_line(open),
+            Ok(Outcome::Ended(error)) | Err(error) => open.running.is(Stage::Ended(Err(error))),
+        }
+    }
 }
 
 impl Sending {
-    pub(super) fn new(inner: Arc<Inner>, message: OutboxMessage, plan: Plan, number: Option<Number>) -> Self {
-        let attempt_until = Mutex::new(Try::new(inner.clock.now()));
-        Self { inner, message, plan, number, attempt_until, stopped: AtomicBool::new(false) }
+    /// A try that begins with its turn: with a new number, where the message has a place in the order.
+    pub(super) fn at_turn(
+        inner: &Arc<Inner>,
+        message: OutboxMessage,
+        body: Arc<[u8]>,
+        plan: Plan,
+        mut slot: Slot,
+        tries: Try,
+    ) -> Self {
+        let number = slot.take_number();
+        let mut this = Self::new(inner, message, body, plan, number, tries);
+        this.first_slot = Mutex::new(Some(slot));
+        this
     }
 
-    /// Pays for the parts that are waiting, and ends the message. `slot` is for the first of them.
-    pub(super) async fn send(&self, delivery: Delivery, slot: Option<Slot>) -> Result<(), Error> {
-        let paying = self.pay(delivery, slot);
+    /// A try with a number that the message has already.
+    pub(super) fn new(
+        inner: &Arc<Inner>,
+        message: OutboxMessage,
+        body: Arc<[u8]>,
+        plan: Plan,
+        number: Option<Number>,
+        tries: Try,
+    ) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            message,
+            body,
+            plan,
+            number,
+            first_slot: Mutex::default(),
+            tries: Mutex::new(tries),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Pays for the parts that are waiting, and notes what comes of the message.
+    pub(super) async fn send(&self, delivery: Delivery) -> Result<Outcome, Error> {
+        let paying = self.pay(delivery);
         tokio::pin!(paying);
         let (delivery, lost) = tokio::select! {
             paid = &mut paying => paid?,
@@ -92,18 +165,13 @@ impl Sending {
         ended
     }
 
-    async fn pay(
-        &self,
-        mut delivery: Delivery,
-        mut slot: Option<Slot>,
-    ) -> Result<(Delivery, Option<PartError>), Error> {
+    async fn pay(&self, mut delivery: Delivery) -> Result<(Delivery, Option<PartError>), Error> {
         let mut under_way = FuturesUnordered::new();
         let mut lost = None;
         loop {
             while let Some(part) = delivery.next_part() {
                 set(&mut delivery, part, PartState::InFlight)?;
-                let slot = slot.take();
-                under_way.push(async move { (part, self.pay_part(part, slot).await) });
+                under_way.push(async move { (part, self.pay_part(part).await) });
             }
             let Some((part, paid)) = under_way.next().await else { return Ok((delivery, lost)) };
             let state = match &paid {
@@ -115,7 +183,11 @@ impl Sending {
             };
             set(&mut delivery, part, state)?;
             match paid {
-                Ok(()) => self.attempt_until().progress(self.inner.clock.now()),
+                Ok(()) => {
+                    let now = self.inner.clock.now();
+                    self.tries().progress(now);
+                    self.inner.lines.wake(&self.message.recipient, now);
+                }
                 Err(error) => {
                     self.stopped.store(true, Ordering::Relaxed);
                     lost.get_or_insert(error);
@@ -125,17 +197,18 @@ impl Sending {
     }
 
     /// Pays for one part, in as many attempts as it takes.
-    async fn pay_part(&self, part: u16, mut slot: Option<Slot>) -> Result<(), PartError> {
+    async fn pay_part(&self, part: u16) -> Result<(), PartError> {
         let mut failures = 0;
         loop {
-            let slot = match slot.take() {
+            let first = self.first_slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let slot = match first {
                 Some(slot) => slot,
                 None => self.inner.turns.again(self.message.recipient).granted().await,
             };
             if self.stopped.load(Ordering::Relaxed) {
                 return Err(PartError::Stopped);
             }
-            if self.inner.clock.now() >= self.attempt_until().deadline() {
+            if self.inner.clock.now() >= self.tries().deadline() {
                 let text = "no payment slot was free in time".to_owned();
                 return Err(PartError::Failed { cause: FailureCause::TimedOut, text });
             }
@@ -146,7 +219,7 @@ impl Sending {
             };
             failures += 1;
             let now = self.inner.clock.now();
-            let Some(again) = self.attempt_until().retry_at(cause, failures, now) else {
+            let Some(again) = self.tries().retry_at(cause, failures, now) else {
                 return Err(PartError::Failed { cause, text });
             };
             tokio::time::sleep(again.since(now)).await;
@@ -163,7 +236,7 @@ impl Sending {
     }
 
     async fn seal(&self, part: u16) -> Result<Attempt, PartError> {
-        let Self { inner, message, plan, number, .. } = self;
+        let Self { inner, message, body, plan, number, .. } = self;
         let preimage = Preimage(random()?);
         let floor_back =
             number.map_or(0, |number| inner.turns.floor_back(message.recipient, message.service, number));
@@ -182,7 +255,7 @@ impl Sending {
             record_type: message.record_type,
             carrier: CarrierBinding::keysend(&preimage),
         };
-        let chunk = &message.body[plan.chunk(part)];
+        let chunk = &body[plan.chunk(part)];
         let signature = inner.node.sign(&header.signing_bytes(&binding, chunk)).await.map_err(unavailable)?;
         let envelope = Envelope::seal(header, chunk, signature, &inner.node.id())
             .map_err(|error| Error::internal(format!("the envelope cannot be made: {error}")))?;
@@ -215,17 +288,17 @@ impl Sending {
                     break;
                 }
                 Err(SendError::Unknown(_)) => {
-                    look_up(&self.inner, keysend).await?;
+                    self.inner.look_up(keysend).await?;
                     break;
                 }
-                Err(SendError::Busy) if self.inner.clock.now() < self.attempt_until().deadline() => {
+                Err(SendError::Busy) if self.inner.clock.now() < self.tries().deadline() => {
                     drop(slot.take());
                     // Either way it looks again: slots also free without a payment of ours ending.
                     let _ = tokio::time::timeout(SLOT_POLL, freed).await;
                     slot = Some(self.inner.turns.again(self.message.recipient).granted().await);
                 }
                 Err(error) => {
-                    let cause = refusal(&error);
+                    let cause = failure::refusal(&error);
                     let event = AttemptEvent::Refused(cause);
                     self.inner.take_failure(hash, event, cause, error.to_string()).await?;
                     break;
@@ -237,18 +310,14 @@ impl Sending {
         Ok(ended)
     }
 
-    /// Notes how the message ended, and says it as the caller's error.
-    async fn end(&self, delivery: &Delivery, lost: Option<PartError>) -> Result<(), Error> {
+    /// Notes what comes of the message after its try.
+    async fn end(&self, delivery: &Delivery, lost: Option<PartError>) -> Result<Outcome, Error> {
         let state = delivery.state();
-        let error = match (state, lost) {
-            (MessageState::Settled, _) => return Ok(()),
+        let (error, cause) = match (state, lost) {
+            (MessageState::Settled, _) => return Ok(Outcome::Settled),
             (_, Some(PartError::Failed { cause, text })) => {
                 let paid = delivery.count(PartState::Settled);
-                Error::new(
-                    failure_code(cause),
-                    failure_reason(cause),
-                    format!("send failed: {text}{}", self.paid(paid)),
-                )
+                (failure::of_payment(cause, &format!("{text}{}", self.paid(paid))), Some(cause))
             }
             (_, lost) => {
                 let doubt = match lost {
@@ -260,12 +329,27 @@ impl Sending {
                     _ => "the parts after it were not sent",
                 };
                 let text = format!("failed to learn what became of a payment: {doubt}; {rest}");
-                Error::new(Code::Unknown, "OUTCOME_UNKNOWN", text)
+                (Error::new(Code::Unknown, failure::OUTCOME_UNKNOWN, text), None)
             }
         };
+        let (id, now) = (self.message.id, self.inner.clock.now());
+        let failed = SendFailure::from(&error);
+        if let Some(cause) = cause
+            && self.is_kept_after(cause, delivery)
+        {
+            self.inner.store.requeue_message(id, failed).await?;
+            return Ok(Outcome::Waits { cause });
+        }
+        self.inner.store.end_message(id, state, failed, now).await?;
+        Ok(Outcome::Ended(error))
+    }
+
+    /// Whether the message waits for another try after one that failed.
+    fn is_kept_after(&self, cause: FailureCause, delivery: &Delivery) -> bool {
         let now = self.inner.clock.now();
-        self.inner.store.end_message(self.message.id, state, error.to_string(), now).await?;
-        Err(error)
+        cause != FailureCause::Invalid
+            && delivery.count(PartState::Unknown) == 0
+            && self.message.keep_until.is_some_and(|until| now < until)
     }
 
     fn paid(&self, parts: usize) -> String {
@@ -283,52 +367,19 @@ impl Sending {
         }
     }
 
-    fn attempt_until(&self) -> MutexGuard<'_, Try> {
-        self.attempt_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tries(&self) -> MutexGuard<'_, Try> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn try_is_over(&self) {
         loop {
-            let left = self.attempt_until().deadline().since(self.inner.clock.now());
+            let left = self.tries().deadline().since(self.inner.clock.now());
             if left.is_zero() {
                 return;
             }
             tokio::time::sleep(left).await;
         }
     }
-}
-
-impl Inner {
-    fn note_in_flight(&self, hash: PaymentHash) {
-        if let Some(live) = self.live().get_mut(&hash) {
-            // The end may have overtaken the answer to the call: then there is nothing to note.
-            let _ = live.attempt.apply(AttemptEvent::InFlight);
-        }
-        self.store.attempt_sent(hash);
-    }
-
-    fn note_outcome_lost(&self, hash: PaymentHash) {
-        if let Some(live) = self.live().get_mut(&hash) {
-            let _ = live.attempt.apply(AttemptEvent::OutcomeLost);
-        }
-    }
-}
-
-/// Finds out about an attempt whose begin is in doubt. Afterwards it has ended, or its end will come as an event.
-pub(super) async fn look_up(inner: &Inner, keysend: Keysend) -> Result<(), Error> {
-    let hash = keysend.preimage.payment_hash();
-    inner.note_outcome_lost(hash);
-    match inner.node.resume_keysend(keysend, LOOK_UP_PATIENCE).await {
-        Ok(PaymentState::InFlight) => inner.note_in_flight(hash),
-        Ok(PaymentState::Settled { fee, .. }) => inner.settled(hash, fee).await?,
-        Ok(PaymentState::Failed(reason)) => inner.failed(hash, &reason).await?,
-        Err(error) => {
-            let cause = refusal(&error);
-            let event = AttemptEvent::Refused(cause);
-            inner.take_failure(hash, event, cause, error.to_string()).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The payment of an attempt.
@@ -339,39 +390,6 @@ pub(super) fn keysend(inner: &Inner, message: &OutboxMessage, attempt: &Attempt)
         amount: attempt.amount,
         fee_limit: inner.fee_limit(attempt.amount),
         record: Some((message.record_type, attempt.envelope.clone())),
-    }
-}
-
-/// What a refusal to begin a payment means for the next step.
-const fn refusal(error: &SendError) -> FailureCause {
-    match error {
-        SendError::Busy => FailureCause::RetriesExhausted,
-        SendError::NoRoute(_) => FailureCause::NoRoute,
-        SendError::InsufficientBalance { .. } => FailureCause::InsufficientBalance,
-        SendError::Invalid(_) => FailureCause::Invalid,
-        SendError::Unavailable(_) => FailureCause::Unavailable,
-        _ => FailureCause::Other,
-    }
-}
-
-const fn failure_code(cause: FailureCause) -> Code {
-    match cause {
-        FailureCause::Invalid => Code::InvalidArgument,
-        FailureCause::InsufficientBalance | FailureCause::RecipientRejected => Code::FailedPrecondition,
-        _ => Code::Unavailable,
-    }
-}
-
-const fn failure_reason(cause: FailureCause) -> &'static str {
-    match cause {
-        FailureCause::NoRoute => "NO_ROUTE",
-        FailureCause::RecipientRejected => "RECIPIENT_REJECTED",
-        FailureCause::RetriesExhausted => "RETRIES_EXHAUSTED",
-        FailureCause::TimedOut => "TIMED_OUT",
-        FailureCause::InsufficientBalance => "INSUFFICIENT_BALANCE",
-        FailureCause::Unavailable => "BACKEND_UNAVAILABLE",
-        FailureCause::Invalid => "INVALID_PAYMENT",
-        _ => "PAYMENT_FAILED",
     }
 }
 

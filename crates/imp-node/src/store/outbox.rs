@@ -1,40 +1,23 @@
 //! What this node sends: messages, and the attempts to pay for their parts.
 
+mod record;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use imp_core::amount::Msat;
 use imp_core::attempt::AttemptState;
 use imp_core::delivery::MessageState;
-use imp_core::id::{MessageId, NodeId, PaymentHash, Preimage};
-use imp_core::record::{RecordType, Service};
+use imp_core::id::{MessageId, PaymentHash};
 use imp_core::time::UnixMillis;
 
 use super::StoreError;
 use super::idempotency::NewKey;
+use super::journal::NewEvent;
 
-/// A message as it was accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxMessage {
-    /// Its name, here and at the recipient.
-    pub id: MessageId,
-    /// What it belongs to.
-    pub service: Service,
-    /// The record that carries it.
-    pub record_type: RecordType,
-    /// Who gets it.
-    pub recipient: NodeId,
-    /// The text.
-    pub body: Vec<u8>,
-    /// The id of the message that this one answers, or nothing.
-    pub reply_to: String,
-    /// Satoshis over all parts.
-    pub amount_sat: u64,
-    /// Number of parts; 1 for a single payment.
-    pub parts: u16,
-    /// Sent outside of the order of messages.
-    pub unordered: bool,
-    /// When it was accepted.
-    pub accepted: UnixMillis,
-}
+pub use record::{
+    Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage, SendFailure,
+    StoredAttempt, StoredMessage, Tally,
+};
 
 /// The name of a message's state in the database and in answers.
 pub const fn message_state_name(state: MessageState) -> &'static str {
@@ -47,7 +30,13 @@ pub const fn message_state_name(state: MessageState) -> &'static str {
     }
 }
 
-/// The name of an attempt's state in the database.
+/// The state that has this name.
+pub fn message_state(name: &str) -> Option<MessageState> {
+    use MessageState::{Failed, Queued, Sending, Settled, Unknown};
+    [Queued, Sending, Settled, Failed, Unknown].into_iter().find(|state| message_state_name(*state) == name)
+}
+
+/// The name of an attempt's state in the database and in answers.
 pub const fn attempt_state_name(state: AttemptState) -> &'static str {
     match state {
         AttemptState::Ready => "ready",
@@ -58,75 +47,29 @@ pub const fn attempt_state_name(state: AttemptState) -> &'static str {
     }
 }
 
-/// One payment for one part of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The payment.
-    pub hash: PaymentHash,
-    /// The message.
-    pub message: MessageId,
-    /// The part, from 0.
-    pub part: u16,
-    /// Settles the payment.
-    pub preimage: Preimage,
-    /// The record's bytes: sent again, if at all, exactly like this.
-    pub envelope: Vec<u8>,
-    /// What the recipient gets.
-    pub amount: Msat,
-    /// When it was begun.
-    pub begun: UnixMillis,
-    /// How it stands.
-    pub state: AttemptState,
-}
-
-/// A message's place in the order of its sender's messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Number {
-    /// The run of the daemon that gave the number.
-    pub stream: u32,
-    /// The number within the run.
-    pub seq: u32,
-}
-
-/// A message that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenMessage {
-    /// The message.
-    pub message: OutboxMessage,
-    /// Its number, once it was dispatched.
-    pub number: Option<Number>,
-    /// Every attempt so far.
-    pub attempts: Vec<Attempt>,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttemptEnd {
-    /// Paid; `fee` went to forwarding nodes.
-    Settled {
-        /// The fee, where the backend knows it.
-        fee: Option<Msat>,
-    },
-    /// Definitely not paid.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// A channel closed under it.
-    Unknown {
-        /// What is known.
-        reason: String,
-    },
-}
-
 /// The outbox as a store keeps it.
 #[async_trait]
 pub trait OutboxStore: Send + Sync + 'static {
-    /// Takes a message in, as queued, and with it the key of the call that brought it.
-    async fn accept_message(&self, message: OutboxMessage, key: Option<NewKey>) -> Result<(), StoreError>;
+    /// Takes a message in, as queued, and with it the key of the call that brought it. Returns its place in the order of
+    /// acceptance.
+    async fn accept_message(
+        &self,
+        message: OutboxMessage,
+        body: Arc<[u8]>,
+        key: Option<NewKey>,
+    ) -> Result<u64, StoreError>;
 
-    /// Notes an attempt before the backend is called, and the message's number with its first one. The message is
-    /// `sending` from here on.
+    /// Takes in a message of this node to itself, as settled, publishes it, and stores the key of the call that brought
+    /// it. The event is in the journal's tail when this returns.
+    async fn publish_own(
+        &self,
+        message: OutboxMessage,
+        event: NewEvent,
+        key: Option<NewKey>,
+    ) -> Result<(), StoreError>;
+
+    /// Notes an attempt before the backend is called, and the number of the message's try. The message is `sending` from
+    /// here on.
     async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<(), StoreError>;
 
     /// Notes that the backend took an attempt. Durable some time later: nothing depends on it.
@@ -141,12 +84,19 @@ pub trait OutboxStore: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<Option<MessageId>, StoreError>;
 
+    /// Notes that the try of a message failed and that it waits for another: it is `queued` again and has no number. One
+    /// that has ended stays as it is.
+    async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<(), StoreError>;
+
+    /// Opens a message that failed for another try: it is `queued` and has no number. Says whether it was `failed`.
+    async fn reopen_message(&self, id: MessageId) -> Result<bool, StoreError>;
+
     /// Notes that a message failed or is unknown. A settled one stays settled.
     async fn end_message(
         &self,
         id: MessageId,
         state: MessageState,
-        error: String,
+        failure: SendFailure,
         now: UnixMillis,
     ) -> Result<(), StoreError>;
 
@@ -154,16 +104,19 @@ pub trait OutboxStore: Send + Sync + 'static {
     async fn attempt(&self, hash: PaymentHash) -> Result<Option<Attempt>, StoreError>;
 
     /// Messages that have not ended, in the order of acceptance.
-    async fn open_messages(&self) -> Result<Vec<OpenMessage>, StoreError>;
+    async fn open_messages(&self) -> Result<Vec<StoredMessage>, StoreError>;
 
-    /// Every message that is kept, in the order of acceptance, and how it stands.
-    async fn all_messages(&self) -> Result<Vec<(MessageId, MessageState)>, StoreError>;
+    /// A message; nothing where this node never took it in, or has let it go.
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError>;
 
-    /// How a message stands, and the error it ended with; nothing where this node never took it in.
-    async fn message_state(
-        &self,
-        id: MessageId,
-    ) -> Result<Option<(MessageState, Option<String>)>, StoreError>;
+    /// A message with its text and its attempts, oldest first.
+    async fn full_message(&self, id: MessageId) -> Result<Option<FullMessage>, StoreError>;
+
+    /// Some messages, newest first.
+    async fn list_messages(&self, query: MessageQuery) -> Result<MessagePage, StoreError>;
+
+    /// Lets messages go that ended before a time, with their attempts, some in each transaction. Returns how many.
+    async fn forget_messages_before(&self, before: UnixMillis) -> Result<usize, StoreError>;
 
     /// Numbers this run of the daemon: one more than the last run, and at least `now_secs`.
     async fn next_stream(&self, now_secs: u32) -> Result<u32, StoreError>;

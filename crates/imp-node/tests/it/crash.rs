@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use imp_core::delivery::MessageState;
 use imp_core::id::MessageId;
 use imp_lightning::fake::{FakeOptions, Moment};
-use imp_node::store::OutboxStore;
 use imp_node::store::sqlite::Crash;
 
 use crate::lab::{TestNode, network, text_to, wait_for};
@@ -51,7 +50,7 @@ async fn check(alice: &TestNode, bob: &TestNode, what: &str) {
 
 /// Every message that the sender took in, with how it stands.
 async fn ids_of(alice: &TestNode) -> HashMap<MessageId, MessageState> {
-    alice.store.all_messages().await.unwrap().into_iter().collect()
+    alice.messages().await.into_iter().map(|stored| (stored.message.id, stored.state)).collect()
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use imp_node::runtime::clock::SystemClock;
 use imp_node::runtime::tasks::Tasks;
 use imp_node::service::messaging::SendMessage;
 use imp_node::store::journal::{Bite, JournalEvent, ServiceSet};
+use imp_node::store::outbox::{MessageQuery, StoredMessage};
 use imp_node::store::sqlite::{Crash, SqliteOptions};
 use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore};
 use tempfile::TempDir;
@@ -118,7 +119,7 @@ impl TestNode {
             return tokio::spawn(std::future::pending());
         };
         let services = services.clone();
-        runtime.spawn(async move { services.messaging.send(message).await })
+        runtime.spawn(async move { services.messaging.send(message).await.map(|sent| sent.id) })
     }
 
     pub(crate) async fn send(&self, to: NodeId, text: &str) -> Result<MessageId, Error> {
@@ -133,7 +134,8 @@ impl TestNode {
         let sending = async move {
             futures_util::future::join_all(messages.into_iter().map(|message| messaging.send(message))).await
         };
-        runtime.spawn(sending).await.unwrap()
+        let sent = runtime.spawn(sending).await.unwrap();
+        sent.into_iter().map(|sent| sent.map(|sent| sent.id)).collect()
     }
 
     /// Everything that was ever published here.
@@ -149,6 +151,21 @@ impl TestNode {
     pub(crate) async fn has_published(&self, count: usize) {
         wait_for(&format!("{count} events at {}", self.name), async || self.journal().await.len() >= count)
             .await;
+    }
+
+    /// Every message that was ever accepted here, in the order of acceptance.
+    pub(crate) async fn messages(&self) -> Vec<StoredMessage> {
+        let mut messages = Vec::new();
+        let mut query = MessageQuery { limit: 1000, ..MessageQuery::default() };
+        loop {
+            let page = self.store.list_messages(query.clone()).await.unwrap();
+            messages.extend(page.messages);
+            query.before = page.next;
+            if page.next.is_none() {
+                messages.reverse();
+                return messages;
+            }
+        }
     }
 
     /// Waits until every message of the outbox has ended.

@@ -75,7 +75,7 @@ async fn what_cannot_be_sent_is_refused_before_anything_is_paid() {
         msg: msg.to_owned(),
         pubkey: pubkey.to_owned(),
         amount,
-        reply_to_id: String::new(),
+        ..SendMessage::default()
     };
     let bob_key = bob.id.to_string();
     let stranger = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
@@ -160,8 +160,8 @@ async fn a_payment_that_fails_after_a_channel_closed_may_have_arrived() {
 async fn state_of(store: &SqliteStore, error: &imp_node::error::Error) -> &'static str {
     let id = error.details().iter().find(|(key, _)| *key == "messageId").unwrap().1.clone();
     let id = imp_core::id::MessageId::from_canonical(&id).unwrap();
-    let (state, _) = store.message_state(id).await.unwrap().unwrap();
-    imp_node::store::outbox::message_state_name(state)
+    let stored = store.message(id).await.unwrap().unwrap();
+    imp_node::store::outbox::message_state_name(stored.state)
 }
 
 #[tokio::test]

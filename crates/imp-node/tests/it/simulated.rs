@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use imp_core::delivery::MessageState;
 use imp_core::id::NodeId;
 use imp_lightning::fake::FakeOptions;
-use imp_node::store::OutboxStore;
 use imp_node::store::sqlite::Crash;
 
 use crate::lab::{TestNode, network, text_to};
@@ -99,7 +98,8 @@ async fn check(nodes: &[TestNode], seed: u64) {
     }
     let mut settled = 0;
     for node in nodes {
-        for (id, state) in node.store.all_messages().await.unwrap() {
+        for stored in node.messages().await {
+            let (id, state) = (stored.message.id, stored.state);
             let times = published.remove(&id.to_string()).map_or(0, |at| at.len());
             match state {
                 MessageState::Settled => assert_eq!(times, 1, "seed {seed}: {id} is settled"),

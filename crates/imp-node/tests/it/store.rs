@@ -1,20 +1,18 @@
 //! The suite that every store passes.
 
+mod outbox;
 mod payments;
 
 use std::sync::Arc;
 
 use imp_core::amount::Msat;
-use imp_core::attempt::AttemptState;
-use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, Preimage};
 use imp_core::record::{RecordTable, Service};
 use imp_core::time::UnixMillis;
 use imp_lightning::blob::{BlobKey, BlobStore};
 use imp_node::store::inbox::{InboxChange, InboxChunk, InboxMessage, InboxPayment, PartName, PaymentOutcome};
 use imp_node::store::journal::{FromTail, NewEvent, ServiceSet};
-use imp_node::store::outbox::{Attempt, AttemptEnd, Number, OutboxMessage};
-use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore, StoreError};
+use imp_node::store::{InboxStore, JournalStore, SqliteStore, StoreError};
 use tempfile::TempDir;
 
 use crate::lab::{EVERYTHING, open};
@@ -31,97 +29,6 @@ fn node() -> NodeId {
 
 fn id(n: u8) -> MessageId {
     MessageId::from_random([n; 16])
-}
-
-fn message(n: u8, parts: u16) -> OutboxMessage {
-    OutboxMessage {
-        id: id(n),
-        service: Service::Message,
-        record_type: RecordTable::default().record_type(Service::Message),
-        recipient: node(),
-        body: b"text".to_vec(),
-        reply_to: "x".to_owned(),
-        amount_sat: parts.into(),
-        parts,
-        unordered: false,
-        accepted: UnixMillis(5),
-    }
-}
-
-fn attempt(n: u8, part: u16, preimage: u8) -> Attempt {
-    let preimage = Preimage([preimage; 32]);
-    Attempt {
-        hash: preimage.payment_hash(),
-        message: id(n),
-        part,
-        preimage,
-        envelope: vec![n, part as u8],
-        amount: Msat(1000),
-        begun: UnixMillis(6),
-        state: AttemptState::Ready,
-    }
-}
-
-const NUMBER: Option<Number> = Some(Number { stream: 9, seq: 4 });
-
-#[tokio::test]
-async fn a_message_is_open_until_each_of_its_parts_is_settled() {
-    let (_dir, store) = store();
-    store.accept_message(message(1, 2), None).await.unwrap();
-    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Queued, None)));
-    store.begin_attempt(attempt(1, 0, 1), NUMBER).await.unwrap();
-    store.begin_attempt(attempt(1, 1, 2), NUMBER).await.unwrap();
-    let open = store.open_messages().await.unwrap();
-    assert_eq!(open.len(), 1);
-    assert_eq!((&open[0].message, open[0].number), (&message(1, 2), NUMBER));
-    assert_eq!(open[0].attempts, [attempt(1, 0, 1), attempt(1, 1, 2)]);
-
-    let settled = || AttemptEnd::Settled { fee: Some(Msat(7)) };
-    let first = attempt(1, 0, 1).hash;
-    assert_eq!(store.end_attempt(first, settled(), UnixMillis(8)).await, Ok(Some(id(1))));
-    assert_eq!(store.end_attempt(first, settled(), UnixMillis(9)).await, Ok(Some(id(1))), "told twice");
-    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Sending, None)));
-    store.end_attempt(attempt(1, 1, 2).hash, settled(), UnixMillis(9)).await.unwrap();
-    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Settled, None)));
-    assert!(store.open_messages().await.unwrap().is_empty());
-    let stranger = attempt(9, 9, 9).hash;
-    assert_eq!(store.end_attempt(stranger, settled(), UnixMillis(9)).await, Ok(None));
-}
-
-#[tokio::test]
-async fn settled_stays_settled_and_unknown_may_still_settle() {
-    let (_dir, store) = store();
-    let unknown = || AttemptEnd::Unknown { reason: "a channel closed".to_owned() };
-    for n in [1, 2] {
-        store.accept_message(message(n, 1), None).await.unwrap();
-        store.begin_attempt(attempt(n, 0, n), NUMBER).await.unwrap();
-    }
-    store.end_attempt(attempt(1, 0, 1).hash, AttemptEnd::Settled { fee: None }, UnixMillis(8)).await.unwrap();
-    store.end_attempt(attempt(1, 0, 1).hash, unknown(), UnixMillis(9)).await.unwrap();
-    store.end_message(id(1), MessageState::Failed, "no".to_owned(), UnixMillis(9)).await.unwrap();
-    assert_eq!(store.message_state(id(1)).await.unwrap(), Some((MessageState::Settled, None)));
-    assert_eq!(
-        store.attempt(attempt(1, 0, 1).hash).await.unwrap().map(|row| row.state),
-        Some(AttemptState::Settled)
-    );
-
-    store.end_attempt(attempt(2, 0, 2).hash, unknown(), UnixMillis(8)).await.unwrap();
-    store.end_message(id(2), MessageState::Unknown, "perhaps".to_owned(), UnixMillis(8)).await.unwrap();
-    let state = store.message_state(id(2)).await.unwrap();
-    assert_eq!(state, Some((MessageState::Unknown, Some("perhaps".to_owned()))));
-    store.end_attempt(attempt(2, 0, 2).hash, AttemptEnd::Settled { fee: None }, UnixMillis(9)).await.unwrap();
-    assert_eq!(store.message_state(id(2)).await.unwrap(), Some((MessageState::Settled, None)));
-}
-
-#[tokio::test]
-async fn numbers_of_runs_rise_whatever_the_clock_says() {
-    let (dir, store) = store();
-    assert_eq!(store.next_stream(1000).await, Ok(1000));
-    assert_eq!(store.next_stream(500).await, Ok(1001));
-    store.close();
-    let store = open(dir.path(), None);
-    assert_eq!(store.next_stream(1000).await, Ok(1002));
-    assert_eq!(store.next_stream(2000).await, Ok(2000));
 }
 
 fn inbox_payment(hash: u8, part: u16) -> InboxPayment {

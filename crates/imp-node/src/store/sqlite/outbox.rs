@@ -1,18 +1,24 @@
 //! The outbox in SQLite.
 
+mod list;
+mod rows;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use imp_core::attempt::AttemptState;
 use imp_core::delivery::MessageState;
-use imp_core::id::{MessageId, PaymentHash, Preimage};
+use imp_core::id::{MessageId, PaymentHash};
 use imp_core::time::UnixMillis;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteStore, idempotency, row};
+use super::{SqliteStore, journal, row, worker};
 use crate::store::StoreError;
 use crate::store::idempotency::NewKey;
+use crate::store::journal::{JournalEvent, JournalStore, NewEvent};
 use crate::store::outbox::{
-    Attempt, AttemptEnd, Number, OpenMessage, OutboxMessage, OutboxStore, attempt_state_name,
-    message_state_name,
+    Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage, OutboxStore,
+    SendFailure, StoredMessage, attempt_state_name, message_state_name,
 };
 
 const STREAM: &str = "outbox.stream";
@@ -20,27 +26,53 @@ const CHANNEL_CLOSED_MS: &str = "outbox.channel_closed_ms";
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
-    async fn accept_message(&self, message: OutboxMessage, key: Option<NewKey>) -> Result<(), StoreError> {
+    async fn accept_message(
+        &self,
+        message: OutboxMessage,
+        body: Arc<[u8]>,
+        key: Option<NewKey>,
+    ) -> Result<u64, StoreError> {
         self.write("accept_message", move |connection| {
-            insert_message(connection, &message)?;
-            key.iter().try_for_each(|key| idempotency::insert(connection, key))
+            let place = rows::insert_message(connection, &message, MessageState::Queued, key.as_ref())?;
+            connection
+                .prepare_cached("INSERT INTO outbox_body (position, body) VALUES (?1, ?2)")?
+                .execute(params![row::int(place), body])?;
+            Ok(place)
         })
         .await
+    }
+
+    async fn publish_own(
+        &self,
+        message: OutboxMessage,
+        event: NewEvent,
+        key: Option<NewKey>,
+    ) -> Result<(), StoreError> {
+        let tail = self.tail();
+        let pending = self.writer()?.submit_then(
+            "publish_own",
+            move |connection| {
+                rows::insert_message(connection, &message, MessageState::Settled, key.as_ref())?;
+                journal::insert(connection, event)
+            },
+            move |event: &JournalEvent| journal::push(&tail, std::slice::from_ref(event)),
+        );
+        worker::answer(pending).await.map(|_| ())
     }
 
     async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<(), StoreError> {
         self.write("begin_attempt", move |connection| {
             connection
                 .prepare_cached(
-                    "UPDATE outbox_message SET state = 'sending', stream = coalesce(stream, ?2),
-                     seq = coalesce(seq, ?3) WHERE id = ?1",
+                    "UPDATE outbox_message SET state = 'sending', stream = ?2, seq = ?3
+                     WHERE id = ?1 AND NOT (state = 'sending' AND stream IS ?2 AND seq IS ?3)",
                 )?
                 .execute(params![
                     attempt.message.as_bytes(),
                     number.map(|number| number.stream),
                     number.map(|number| number.seq),
                 ])?;
-            insert_attempt(connection, &attempt)
+            rows::insert_attempt(connection, &attempt)
         })
         .await
     }
@@ -65,39 +97,31 @@ impl OutboxStore for SqliteStore {
         end: AttemptEnd,
         now: UnixMillis,
     ) -> Result<Option<MessageId>, StoreError> {
-        self.write("end_attempt", move |connection| {
-            let (state, reason, fee) = match end {
-                AttemptEnd::Settled { fee } => (AttemptState::Settled, None, fee),
-                AttemptEnd::Failed { reason } => (AttemptState::Failed, Some(reason), None),
-                AttemptEnd::Unknown { reason } => (AttemptState::Unknown, Some(reason), None),
-            };
-            let message = connection
+        self.write("end_attempt", move |connection| end_attempt(connection, hash, end, now)).await
+    }
+
+    async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<(), StoreError> {
+        self.write("requeue_message", move |connection| {
+            connection
                 .prepare_cached(
-                    "UPDATE outbox_attempt SET
-                     state = CASE state WHEN 'settled' THEN state ELSE ?2 END,
-                     reason = CASE state WHEN 'settled' THEN reason ELSE ?3 END,
-                     fee_msat = coalesce(fee_msat, ?4), ended_ms = coalesce(ended_ms, ?5)
-                     WHERE payment_hash = ?1 RETURNING message_id",
+                    "UPDATE outbox_message SET state = 'queued', stream = NULL, seq = NULL, error = ?2,
+                     error_code = ?3, error_reason = ?4 WHERE id = ?1 AND ended_ms IS NULL",
                 )?
-                .query_row(
-                    params![
-                        hash.0,
-                        attempt_state_name(state),
-                        reason,
-                        fee.map(|fee| row::int(fee.0)),
-                        row::int(now.0)
-                    ],
-                    |row| row.get::<_, Vec<u8>>(0),
-                )
-                .optional()?;
-            let Some(message) = message else { return Ok(None) };
-            if state == AttemptState::Settled {
-                settle_message(connection, &message, now)?;
-            }
-            let id = message.try_into().map_err(|_| StoreError::Damaged {
-                what: "outbox_attempt.message_id that is no id".to_owned(),
-            })?;
-            Ok(Some(MessageId::from_bytes(id)))
+                .execute(params![id.as_bytes(), failure.text, failure.code, failure.reason])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn reopen_message(&self, id: MessageId) -> Result<bool, StoreError> {
+        self.write("reopen_message", move |connection| {
+            let opened = connection
+                .prepare_cached(
+                    "UPDATE outbox_message SET state = 'queued', stream = NULL, seq = NULL, error = NULL,
+                     error_code = NULL, error_reason = NULL, ended_ms = NULL WHERE id = ?1 AND state = 'failed'",
+                )?
+                .execute([id.as_bytes()])?;
+            Ok(opened > 0)
         })
         .await
     }
@@ -106,16 +130,23 @@ impl OutboxStore for SqliteStore {
         &self,
         id: MessageId,
         state: MessageState,
-        error: String,
+        failure: SendFailure,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         self.write("end_message", move |connection| {
             connection
                 .prepare_cached(
-                    "UPDATE outbox_message SET state = ?2, error = ?3, ended_ms = ?4
-                     WHERE id = ?1 AND state <> 'settled'",
+                    "UPDATE outbox_message SET state = ?2, error = ?3, error_code = ?4, error_reason = ?5,
+                     ended_ms = ?6 WHERE id = ?1 AND state <> 'settled'",
                 )?
-                .execute(params![id.as_bytes(), message_state_name(state), error, row::int(now.0)])?;
+                .execute(params![
+                    id.as_bytes(),
+                    message_state_name(state),
+                    failure.text,
+                    failure.code,
+                    failure.reason,
+                    row::int(now.0)
+                ])?;
             Ok(())
         })
         .await
@@ -126,53 +157,56 @@ impl OutboxStore for SqliteStore {
             let mut query =
                 connection.prepare_cached("SELECT * FROM outbox_attempt WHERE payment_hash = ?1")?;
             let mut rows = query.query([hash.0])?;
-            rows.next()?.map(attempt_from_row).transpose()
+            rows.next()?.map(rows::attempt).transpose()
         })
         .await
     }
 
-    async fn open_messages(&self) -> Result<Vec<OpenMessage>, StoreError> {
-        self.read(|connection| {
+    async fn open_messages(&self) -> Result<Vec<StoredMessage>, StoreError> {
+        self.scan(|connection| {
             let mut query = connection
                 .prepare_cached("SELECT * FROM outbox_message WHERE ended_ms IS NULL ORDER BY position")?;
             let mut rows = query.query([])?;
             let mut open = Vec::new();
             while let Some(row) = rows.next()? {
-                let message = message_from_row(row)?;
-                let attempts = attempts_of(connection, message.id)?;
-                open.push(OpenMessage { number: number_from_row(row)?, message, attempts });
+                open.push(rows::message(connection, row)?);
             }
             Ok(open)
         })
         .await
     }
 
-    async fn all_messages(&self) -> Result<Vec<(MessageId, MessageState)>, StoreError> {
-        self.read(|connection| {
-            let mut query =
-                connection.prepare_cached("SELECT id, state FROM outbox_message ORDER BY position")?;
-            let mut rows = query.query([])?;
-            let mut messages = Vec::new();
-            while let Some(row) = rows.next()? {
-                messages.push((row::message_id(row, "id")?, row::named(row, "state", message_state)?));
-            }
-            Ok(messages)
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
+        self.read(move |connection| rows::find_message(connection, id)).await
+    }
+
+    async fn full_message(&self, id: MessageId) -> Result<Option<FullMessage>, StoreError> {
+        self.scan(move |connection| {
+            let Some(stored) = rows::find_message(connection, id)? else { return Ok(None) };
+            let body = connection
+                .prepare_cached("SELECT body FROM outbox_body WHERE position = ?1")?
+                .query_row([row::int(stored.place)], |row| row.get(0))
+                .optional()?;
+            let attempts = rows::attempts_of(connection, id)?;
+            Ok(Some(FullMessage { stored, body: body.unwrap_or_default(), attempts }))
         })
         .await
     }
 
-    async fn message_state(
-        &self,
-        id: MessageId,
-    ) -> Result<Option<(MessageState, Option<String>)>, StoreError> {
-        self.read(move |connection| {
-            let mut query =
-                connection.prepare_cached("SELECT state, error FROM outbox_message WHERE id = ?1")?;
-            let mut rows = query.query([id.as_bytes()])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            Ok(Some((row::named(row, "state", message_state)?, row.get("error")?)))
-        })
-        .await
+    async fn list_messages(&self, query: MessageQuery) -> Result<MessagePage, StoreError> {
+        self.scan(move |connection| list::page(connection, &query)).await
+    }
+
+    async fn forget_messages_before(&self, before: UnixMillis) -> Result<usize, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let step =
+                self.write("forget_messages", move |connection| list::forget_some(connection, before)).await?;
+            forgotten += step.messages;
+            if step.is_last {
+                return Ok(forgotten);
+            }
+        }
     }
 
     async fn next_stream(&self, now_secs: u32) -> Result<u32, StoreError> {
@@ -197,111 +231,57 @@ impl OutboxStore for SqliteStore {
     }
 }
 
-fn insert_message(connection: &Connection, message: &OutboxMessage) -> Result<(), StoreError> {
-    connection
+fn end_attempt(
+    connection: &Connection,
+    hash: PaymentHash,
+    end: AttemptEnd,
+    now: UnixMillis,
+) -> Result<Option<MessageId>, StoreError> {
+    let (state, reason, fee) = match end {
+        AttemptEnd::Settled { fee } => (AttemptState::Settled, None, fee),
+        AttemptEnd::Failed { reason } => (AttemptState::Failed, Some(reason), None),
+        AttemptEnd::Unknown { reason } => (AttemptState::Unknown, Some(reason), None),
+    };
+    let message = connection
         .prepare_cached(
-            "INSERT INTO outbox_message (id, service, record_type, recipient, body, reply_to, amount_sat, parts,
-             unordered, state, accepted_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ?10)",
+            "UPDATE outbox_attempt SET
+             state = CASE state WHEN 'settled' THEN state ELSE ?2 END,
+             reason = CASE state WHEN 'settled' THEN reason ELSE ?3 END,
+             fee_msat = coalesce(fee_msat, ?4), ended_ms = coalesce(ended_ms, ?5)
+             WHERE payment_hash = ?1 RETURNING message_id",
         )?
-        .execute(params![
-            message.id.as_bytes(),
-            message.service.name(),
-            row::int(message.record_type.number()),
-            message.recipient.as_bytes(),
-            message.body,
-            message.reply_to,
-            row::int(message.amount_sat),
-            message.parts,
-            message.unordered,
-            row::int(message.accepted.0),
-        ])?;
-    Ok(())
-}
-
-fn insert_attempt(connection: &Connection, attempt: &Attempt) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO outbox_attempt (payment_hash, message_id, part, preimage, envelope, amount_msat, state,
-             begun_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            attempt.hash.0,
-            attempt.message.as_bytes(),
-            attempt.part,
-            attempt.preimage.0,
-            attempt.envelope,
-            row::int(attempt.amount.0),
-            attempt_state_name(attempt.state),
-            row::int(attempt.begun.0),
-        ])?;
-    Ok(())
+        .query_row(
+            params![
+                hash.0,
+                attempt_state_name(state),
+                reason,
+                fee.map(|fee| row::int(fee.0)),
+                row::int(now.0)
+            ],
+            |row| row.get::<_, Vec<u8>>(0),
+        )
+        .optional()?;
+    let Some(message) = message else { return Ok(None) };
+    if state == AttemptState::Settled {
+        settle_message(connection, &message, now)?;
+    }
+    let id = message
+        .try_into()
+        .map_err(|_| StoreError::Damaged { what: "outbox_attempt.message_id that is no id".to_owned() })?;
+    Ok(Some(MessageId::from_bytes(id)))
 }
 
 /// Settles a message whose parts are all paid. One that was reported unknown is settled late.
 fn settle_message(connection: &Connection, id: &[u8], now: UnixMillis) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "UPDATE outbox_message SET state = 'settled', error = NULL, ended_ms = ?2
+            "UPDATE outbox_message SET state = 'settled', error = NULL, error_code = NULL, error_reason = NULL,
+             ended_ms = ?2
              WHERE id = ?1 AND parts = (SELECT count(DISTINCT part) FROM outbox_attempt
              WHERE message_id = ?1 AND state = 'settled')",
         )?
         .execute(params![id, row::int(now.0)])?;
     Ok(())
-}
-
-fn attempts_of(connection: &Connection, id: MessageId) -> Result<Vec<Attempt>, StoreError> {
-    let mut query = connection
-        .prepare_cached("SELECT * FROM outbox_attempt WHERE message_id = ?1 ORDER BY begun_ms, part")?;
-    let mut rows = query.query([id.as_bytes()])?;
-    let mut attempts = Vec::new();
-    while let Some(row) = rows.next()? {
-        attempts.push(attempt_from_row(row)?);
-    }
-    Ok(attempts)
-}
-
-fn message_from_row(row: &Row<'_>) -> Result<OutboxMessage, StoreError> {
-    Ok(OutboxMessage {
-        id: row::message_id(row, "id")?,
-        service: row::service(row, "service")?,
-        record_type: row::record_type(row, "record_type")?,
-        recipient: row::node_id(row, "recipient")?,
-        body: row.get("body")?,
-        reply_to: row.get("reply_to")?,
-        amount_sat: row::uint(row, "amount_sat")?,
-        parts: row::small(row, "parts")?,
-        unordered: row.get("unordered")?,
-        accepted: row::time(row, "accepted_ms")?,
-    })
-}
-
-fn number_from_row(row: &Row<'_>) -> Result<Option<Number>, StoreError> {
-    let stream = row::small_or_null(row, "stream")?;
-    let seq = row::small_or_null(row, "seq")?;
-    Ok(stream.zip(seq).map(|(stream, seq)| Number { stream, seq }))
-}
-
-fn attempt_from_row(row: &Row<'_>) -> Result<Attempt, StoreError> {
-    Ok(Attempt {
-        hash: row::hash(row, "payment_hash")?,
-        message: row::message_id(row, "message_id")?,
-        part: row::small(row, "part")?,
-        preimage: Preimage(row::bytes(row, "preimage")?),
-        envelope: row.get("envelope")?,
-        amount: row::msat(row, "amount_msat")?,
-        begun: row::time(row, "begun_ms")?,
-        state: row::named(row, "state", attempt_state)?,
-    })
-}
-
-fn message_state(name: &str) -> Option<MessageState> {
-    use MessageState::{Failed, Queued, Sending, Settled, Unknown};
-    [Queued, Sending, Settled, Failed, Unknown].into_iter().find(|state| message_state_name(*state) == name)
-}
-
-fn attempt_state(name: &str) -> Option<AttemptState> {
-    use AttemptState::{Failed, Ready, Sent, Settled, Unknown};
-    [Ready, Sent, Settled, Failed, Unknown].into_iter().find(|state| attempt_state_name(*state) == name)
 }
 
 fn meta<T: TryFrom<i64>>(connection: &Connection, key: &str) -> Result<Option<T>, StoreError> {

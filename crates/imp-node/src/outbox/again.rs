@@ -1,0 +1,182 @@
+//! What became of a message, for a call that is repeated; and another try of one that failed.
+
+use std::sync::Arc;
+
+use imp_api::error::Code;
+use imp_core::delivery::{Delivery, MessageState, PartState};
+use imp_core::id::MessageId;
+use imp_core::retry::{Try, may_try_again};
+
+use super::plan::Plan;
+use super::run::Sending;
+use super::running::{Running, Stage};
+use super::turns::Ticket;
+use super::{Answer, Inner, Open, Outbox, Sent, failure, kept, unconfirmed};
+use crate::error::Error;
+use crate::store::outbox::{FullMessage, StoredMessage};
+
+/// A message that is to be sent once more.
+struct Again {
+    open: Open,
+    body: Arc<[u8]>,
+    plan: Plan,
+    delivery: Delivery,
+    ticket: Ticket,
+}
+
+impl Outbox {
+    /// What became of a message whose call is repeated. One that failed is completed, as by [`Self::retry`]; where that
+    /// cannot be done, the error is that of the first call. Of a message that `is_kept` a wait is an answer.
+    ///
+    /// Every error holds the word "failed".
+    pub async fn repeat(&self, id: MessageId, is_kept: bool) -> Result<Sent, Error> {
+        self.complete(id, is_kept, |stored| {
+            stored.failure.as_ref().map_or_else(|| not_again(stored), failure::of_earlier)
+        })
+        .await
+        .map_err(Error::of_send)
+    }
+
+    /// Sends what is missing of a message that failed, and waits for it like [`Self::send`]: at most a day after it
+    /// failed, and eight days after it was accepted. One that is settled is not sent again, one that is under way is waited
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::send`]; `NOT_FOUND` for a message that this node never took in, or has let go;
+    /// `FAILED_PRECONDITION` for one that may have arrived, one that is too old, and one that waits to be sent by itself.
+    /// Every one holds the word "failed".
+    pub async fn retry(&self, id: MessageId) -> Result<Sent, Error> {
+        let sent = self.complete(id, true, not_again).await;
+        let sent = sent.and_then(|sent| match sent.state {
+            MessageState::Queued => Err(refused("it is queued, and will be sent by itself").of_message(id)),
+            MessageState::Sending => Err(still_in_flight(id)),
+            _ => Ok(sent),
+        });
+        sent.map_err(Error::of_send)
+    }
+
+    /// `refuse` is the error of a message that is not to be sent again.
+    async fn complete(
+        &self,
+        id: MessageId,
+        is_kept: bool,
+        refuse: impl Fn(&StoredMessage) -> Error,
+    ) -> Result<Sent, Error> {
+        loop {
+            let stage = match self.inner.running.take_up(id) {
+                Err(stage) => stage,
+                Ok(running) => match self.take_up_again(id, running, &refuse).await? {
+                    Some(stage) => stage,
+                    None => return Ok(Sent { id, state: MessageState::Settled }),
+                },
+            };
+            return match self.outcome(stage).await {
+                Answer::Settled => Ok(Sent { id, state: MessageState::Settled }),
+                Answer::Waits if is_kept => Ok(Sent { id, state: MessageState::Queued }),
+                Answer::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
+                Answer::Waits | Answer::Open => Err(still_in_flight(id)),
+                Answer::Ended(error) => Err(error.of_message(id)),
+                // Another caller who was about to send it went away first.
+                Answer::Dropped if !self.inner.tasks.token().is_cancelled() => continue,
+                Answer::Dropped => Err(self.dropped(id)),
+            };
+        }
+    }
+
+    /// Begins another try of a message that nobody works on, where it failed and may be tried; nothing where it is settled.
+    async fn take_up_again(
+        &self,
+        id: MessageId,
+        running: Running,
+        refuse: impl Fn(&StoredMessage) -> Error,
+    ) -> Result<Option<tokio::sync::watch::Receiver<Stage>>, Error> {
+        let inner = &self.inner;
+        let Some(full) = inner.store.full_message(id).await? else {
+            let text = format!("failed: there is no message {id}");
+            return Err(Error::new(Code::NotFound, "MESSAGE_NOT_FOUND", text));
+        };
+        let stored = &full.stored;
+        let delivery = kept::delivery(stored.message.parts, &full.attempts);
+        match stored.state {
+            MessageState::Settled => return Ok(None),
+            // Nobody works on it though it is open: whoever did broke off, and the next run of the node goes on.
+            MessageState::Queued | MessageState::Sending => return Err(self.dropped(id)),
+            MessageState::Failed if delivery.count(PartState::Unknown) == 0 => {}
+            MessageState::Failed | MessageState::Unknown => return Err(refuse(stored).of_message(id)),
+        }
+        let (accepted, ended) = (stored.message.accepted, stored.ended.unwrap_or_default());
+        if !may_try_again(accepted, ended, inner.clock.now()) {
+            return Err(refuse(stored).of_message(id));
+        }
+        let stage = running.watch();
+        match self.prepare(full, delivery, running).await {
+            Ok(again) => drop(inner.spawn("message", send_again(Arc::clone(inner), again))),
+            Err((running, error)) => {
+                // Whoever joined in the meantime gets the same answer.
+                running.is(Stage::Ended(Err(error)));
+            }
+        }
+        Ok(Some(stage))
+    }
+
+    async fn prepare(
+        &self,
+        full: FullMessage,
+        delivery: Delivery,
+        running: Running,
+    ) -> Result<Again, (Running, Error)> {
+        let inner = &self.inner;
+        let FullMessage { stored, body, .. } = full;
+        let message = stored.message;
+        let ticket = inner.enter(&message.recipient, message.service, message.unordered);
+        let ready = async {
+            let permit = inner.permit(false)?;
+            let plan = Plan::of_message(&message, &body)?;
+            inner.check_room(&message.recipient, &plan, &delivery).await?;
+            Ok((permit, plan))
+        };
+        match ready.await {
+            Ok((permit, plan)) => {
+                let open = Open { place: stored.place, message, running, _permit: Some(permit) };
+                Ok(Again { open, body: body.into(), plan, delivery, ticket })
+            }
+            Err(error) => Err((running, error)),
+        }
+    }
+}
+
+async fn send_again(inner: Arc<Inner>, again: Again) {
+    let Again { open, body, plan, delivery, ticket } = again;
+    let opened = inner.store.reopen_message(open.message.id).await;
+    let sent = match opened {
+        Ok(true) => {
+            let slot = ticket.granted().await;
+            let tries = Try::new(inner.clock.now());
+            let sending = Sending::at_turn(&inner, open.message.clone(), body, plan, slot, tries);
+            sending.send(delivery).await
+        }
+        Ok(false) => Err(Error::internal("failed: the message changed while it was taken up again")),
+        Err(error) => Err(error.into()),
+    };
+    inner.conclude(open, sent);
+}
+
+fn not_again(stored: &StoredMessage) -> Error {
+    match stored.state {
+        MessageState::Failed
+            if stored.failure.as_ref().is_none_or(|failure| failure.reason != failure::OUTCOME_UNKNOWN) =>
+        {
+            refused("it failed too long ago to be sent again")
+        }
+        _ => refused("it may have arrived, and a second payment might bring it twice"),
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(Code::FailedPrecondition, "NOT_SENT_AGAIN", format!("failed to send the message again: {why}"))
+}
+
+fn still_in_flight(id: MessageId) -> Error {
+    unconfirmed(id, "failed to confirm within 60 s: still in flight")
+}
