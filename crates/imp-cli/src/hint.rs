@@ -121,7 +121,18 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
         (_, "INVOICE_NOT_FOUND") => {
             "only the node that made an invoice can tell: `imp invoice list` shows yours"
         }
-        (_, "RETRIES_EXHAUSTED" | "TIMED_OUT" | "PAYMENT_FAILED" | "RECIPIENT_REJECTED") => {
+        (_, "MESSAGE_NOT_FOUND") => "`imp message list` shows those that are kept",
+        (Code::NotFound, _) => {
+            return match effect {
+                Effect::Matters { look, .. } => Some(format!("`{look}` shows what there is")),
+                _ => None,
+            };
+        }
+        (
+            _,
+            "RETRIES_EXHAUSTED" | "TIMED_OUT" | "PAYMENT_FAILED" | "RECIPIENT_REJECTED" | "KEPT_IN_VAIN"
+            | "NOT_SENT",
+        ) => {
             return message.map(|id| {
                 format!("`imp message retry {id}` sends what is missing; with --keep the node goes on trying")
             });

@@ -32,7 +32,7 @@ async fn a_refusal_is_one_line_and_exit_code_1() {
 #[tokio::test]
 async fn each_reason_has_its_hint_and_its_exit_code() {
     let server = TestServer::start().await;
-    let all: [(Code, &str, &[&str], &str, i32); 17] = [
+    let all: [(Code, &str, &[&str], &str, i32); 19] = [
         (
             Code::Unavailable,
             "UNAVAILABLE",
@@ -74,6 +74,20 @@ async fn each_reason_has_its_hint_and_its_exit_code() {
             "INVOICE_NOT_FOUND",
             &["invoice", "check", "ln1"],
             "only the node that made an invoice can tell: `imp invoice list` shows yours",
+            1,
+        ),
+        (
+            Code::NotFound,
+            "MESSAGE_NOT_FOUND",
+            &["message", "show", "m1"],
+            "`imp message list` shows those that are kept",
+            1,
+        ),
+        (
+            Code::NotFound,
+            "NOT_FOUND",
+            &["channel", "close", "5"],
+            "`imp channel list` shows what there is",
             1,
         ),
         (
