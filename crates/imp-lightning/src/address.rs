@@ -3,7 +3,11 @@
 use crate::port::LightningError;
 
 /// Checks that a text is `host:port`, where an IPv6 address stands in brackets.
-pub(crate) fn check(text: &str) -> Result<(), LightningError> {
+///
+/// # Errors
+///
+/// [`LightningError::Invalid`].
+pub fn check(text: &str) -> Result<(), LightningError> {
     let well_formed = text.rsplit_once(':').is_some_and(|(host, port)| {
         let in_brackets = host.starts_with('[') && host.ends_with(']');
         !host.is_empty()

@@ -11,5 +11,6 @@ pub mod ldk;
 mod onchain;
 mod port;
 
+pub use address::check as check_address;
 pub use invoice::{InvoiceFacts, read_invoice, read_payable};
 pub use port::*;

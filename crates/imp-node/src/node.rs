@@ -19,7 +19,7 @@ use crate::inbox::Inbox;
 use crate::outbox::{Outbox, OutboxOptions};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
-use crate::service::lightning::Lightning;
+use crate::service::lightning::{Lightning, LightningOptions};
 use crate::service::messages::Messages;
 use crate::service::messaging::Messaging;
 use crate::service::node::Node;
@@ -78,7 +78,7 @@ pub struct Services {
     pub messaging: Messaging,
     /// What became of them.
     pub messages: Messages,
-    /// Invoices.
+    /// Payments and invoices.
     pub lightning: Lightning,
     /// Signatures.
     pub signing: Signing,
@@ -94,6 +94,8 @@ impl Services {
     pub async fn start(ports: Ports, options: NodeOptions) -> Result<Self, StoreError> {
         let Ports { store, lightning, clock, tasks } = ports;
         let outbox_options = OutboxOptions { fee_limit: options.fee_limit, records: options.records.clone() };
+        let lightning_options =
+            LightningOptions { fee_limit: options.fee_limit, records: options.records.clone() };
         let keys = Keys::new(Arc::clone(&store) as _);
         let outbox = Outbox::open(
             Arc::clone(&store) as _,
@@ -112,19 +114,33 @@ impl Services {
         )
         .await?;
         let services = Self {
-            messaging: Messaging::new(outbox.clone(), keys, lightning.id()),
+            messaging: Messaging::new(outbox.clone(), keys.clone(), lightning.id()),
             messages: Messages::new(Arc::clone(&store) as _, outbox.clone()),
-            lightning: Lightning::new(Arc::clone(&lightning), options.fee_limit),
+            lightning: Lightning::new(
+                Arc::clone(&store),
+                Arc::clone(&lightning),
+                Arc::clone(&clock),
+                tasks.clone(),
+                keys.clone(),
+                lightning_options,
+            ),
             signing: Signing::new(Arc::clone(&lightning)),
-            node: Node::new(Arc::clone(&lightning)),
+            node: Node::new(
+                Arc::clone(&lightning),
+                Arc::clone(&store) as _,
+                Arc::clone(&clock),
+                tasks.clone(),
+                keys,
+            ),
             events: Events::new(Arc::clone(&store) as _),
         };
         outbox.recover().await?;
+        services.lightning.recover().await?;
         let pump = pump::Pump {
             lightning,
             inbox,
             outbox,
-            invoices: services.lightning.clone(),
+            payments: services.lightning.clone(),
             clock: Arc::clone(&clock),
         };
         tasks.spawn_essential("pump", pump.run(tasks.token()));

@@ -8,6 +8,7 @@ mod messages;
 mod messaging;
 mod node;
 mod owner;
+mod payments;
 mod signing;
 mod websocket;
 

@@ -187,6 +187,7 @@ async fn listen(
         .websocket(Arc::clone(&calls))
         .events(Arc::clone(&calls))
         .lightning(Arc::clone(&calls))
+        .payments(Arc::clone(&calls))
         .signing(Arc::clone(&calls))
         .node(calls)
         .into_routes();

@@ -22,7 +22,7 @@ pub(super) struct Pump {
     pub(super) lightning: Arc<dyn LightningNode>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
-    pub(super) invoices: Lightning,
+    pub(super) payments: Lightning,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -67,17 +67,18 @@ impl Pump {
         match event {
             LightningEvent::PaymentSettled { hash, preimage, fee } => {
                 self.outbox.payment_settled(hash, fee).await?;
-                self.invoices.payment_settled(hash, preimage);
+                self.payments.payment_settled(hash, preimage, fee).await?;
             }
             LightningEvent::PaymentFailed { hash, reason } => {
                 self.outbox.payment_failed(hash, &reason).await?;
-                self.invoices.payment_failed(hash, &reason);
+                self.payments.payment_failed(hash, &reason).await?;
             }
             LightningEvent::PaymentReceived { hash, amount, kind } => match kind {
                 ReceivedKind::Keysend { preimage, records } => {
+                    self.payments.keysend_received(hash, amount, &records).await?;
                     self.inbox.take(Received { hash, amount, preimage, records }).await?;
                 }
-                ReceivedKind::Invoice => tracing::info!(payment = %hash, %amount, "an invoice was paid"),
+                ReceivedKind::Invoice => self.payments.invoice_paid(hash, amount).await?,
             },
             LightningEvent::ChannelReady { peer } => {
                 tracing::info!(peer = ?peer, "a channel is ready");

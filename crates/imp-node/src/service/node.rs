@@ -1,17 +1,35 @@
 //! This node: who it is, and what only its owner may do.
 
+use std::fmt;
 use std::sync::Arc;
 
+use imp_api::error::Code;
 use imp_core::amount::Msat;
-use imp_lightning::{Channel, LightningNode, NodeStatus, OpenChannel};
+use imp_lightning::{
+    Channel, LightningError, LightningNode, NodeStatus, OnchainAmount, OpenChannel, Peer, check_address,
+};
 
 use super::pubkey;
 use crate::error::Error;
+use crate::idempotency::{CallKey, Claim, KeyUse, Keys};
+use crate::runtime::clock::Clock;
+use crate::runtime::tasks::Tasks;
+use crate::store::IdempotencyStore;
 
-/// The node service.
-#[derive(Clone, Debug)]
+/// All the bitcoin there will ever be, in satoshis.
+const MAX_AMOUNT_SAT: u64 = 21_000_000 * 100_000_000;
+
+/// The largest fee rate taken for meant, in satoshis per virtual byte.
+const MAX_FEE_SAT_PER_VBYTE: u64 = 10_000;
+
+/// The node service. Cheap to clone.
+#[derive(Clone)]
 pub struct Node {
     lightning: Arc<dyn LightningNode>,
+    store: Arc<dyn IdempotencyStore>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    keys: Keys,
 }
 
 /// A channel that a caller wants to open.
@@ -29,10 +47,35 @@ pub struct OpenChannelRequest {
     pub announce: bool,
 }
 
+/// Bitcoin that a caller wants to send on the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SendOnchain {
+    /// Where to.
+    pub address: String,
+    /// How much; 0 with `all`.
+    pub amount_sat: i64,
+    /// All that can be sent.
+    pub all: bool,
+    /// The fee; 0 for an estimate.
+    pub fee_sat_per_vbyte: i64,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("lightning", &self.lightning).finish_non_exhaustive()
+    }
+}
+
 impl Node {
     /// The service of a node.
-    pub fn new(lightning: Arc<dyn LightningNode>) -> Self {
-        Self { lightning }
+    pub fn new(
+        lightning: Arc<dyn LightningNode>,
+        store: Arc<dyn IdempotencyStore>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        keys: Keys,
+    ) -> Self {
+        Self { lightning, store, clock, tasks, keys }
     }
 
     /// The Lightning node.
@@ -50,27 +93,48 @@ impl Node {
         Ok(self.lightning.channels().await?)
     }
 
+    /// The nodes that this one is, or keeps itself, connected to.
+    pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
+        Ok(self.lightning.list_peers().await?)
+    }
+
     /// A fresh on-chain address.
     pub async fn new_address(&self) -> Result<String, Error> {
         Ok(self.lightning.new_address().await?)
     }
 
     /// Connects to another node.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a key or an address that is none; `FAILED_PRECONDITION` where the node does not answer.
     pub async fn connect(&self, key: &str, address: &str) -> Result<(), Error> {
         let peer = pubkey(key)?;
-        Ok(self.lightning.connect(&peer, address).await?)
+        Ok(self.lightning.connect(&peer, host_and_port(address)?).await?)
+    }
+
+    /// Ends the connection to a node.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a key that is none, `NOT_FOUND` for a node that is no peer, `FAILED_PRECONDITION` for one with
+    /// which there is a channel.
+    pub async fn disconnect(&self, key: &str) -> Result<(), Error> {
+        Ok(self.lightning.disconnect(&pubkey(key)?).await?)
     }
 
     /// Opens a channel; returns this end's name for it.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a capacity below 1 sat or a push beyond it; what the Lightning node refuses is
-    /// `FAILED_PRECONDITION`.
+    /// `INVALID_ARGUMENT` for a key or an address that is none, a capacity below 1 sat or a push beyond it; what the
+    /// Lightning node refuses is `FAILED_PRECONDITION`.
     pub async fn open_channel(&self, request: OpenChannelRequest) -> Result<u128, Error> {
         let peer = pubkey(&request.pubkey)?;
+        host_and_port(&request.address)?;
+        let capacity_sat = u64::try_from(request.capacity_sat).ok();
         let capacity_sat =
-            u64::try_from(request.capacity_sat).ok().filter(|sat| *sat > 0).ok_or_else(|| {
+            capacity_sat.filter(|sat| (1..=MAX_AMOUNT_SAT).contains(sat)).ok_or_else(|| {
                 Error::invalid("capacity_sat", format!("{} sat is no capacity", request.capacity_sat))
             })?;
         let push_sat =
@@ -87,8 +151,125 @@ impl Node {
         Ok(self.lightning.open_channel(channel).await?)
     }
 
+    /// Begins to close the channel that has this name at this end.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for what is no name, `NOT_FOUND` where no channel has it, `FAILED_PRECONDITION` where the other
+    /// end is needed and away.
+    pub async fn close_channel(&self, user_channel_id: &str, force: bool) -> Result<(), Error> {
+        // Digits alone: numbers are read with a sign, too.
+        let digits = Some(user_channel_id).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let id = digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+            Error::invalid("user_channel_id", "is not the decimal number that ListChannels has for a channel")
+        })?;
+        Ok(self.lightning.close_channel(id, force).await?)
+    }
+
+    /// Sends from the on-chain wallet; returns the transaction's id once it is handed to the network. Dropping the future
+    /// does not stop what was begun. Under a key that has sent before, the answer is the same again.
+    ///
+    /// # Errors
+    ///
+    /// Every one holds the word "failed". `INVALID_ARGUMENT` for fields that make no sense, `FAILED_PRECONDITION` for too
+    /// little in the wallet; `UNKNOWN` where it cannot be told whether the transaction was made: nothing is sent under
+    /// the key of such a call again.
+    pub async fn send_onchain(&self, request: SendOnchain, key: Option<CallKey>) -> Result<String, Error> {
+        let transfer = Transfer::of(request).map_err(Error::of_payment)?;
+        let node = self.clone();
+        let sending = self.tasks.run_detached("on-chain", async move {
+            match key {
+                None => Ok(node.transfer(&transfer).await?),
+                Some(call) => node.transfer_once(&transfer, call).await,
+            }
+        });
+        let sent = sending.await.unwrap_or_else(|error| Err(Error::internal(error.to_string())));
+        sent.map_err(Error::of_payment)
+    }
+
+    /// The key is stored before anything is sent, and leads to the transaction afterwards. One that leads nowhere is of a
+    /// call that ended in between. Who has the claim is alone with the key until then.
+    async fn transfer_once(&self, transfer: &Transfer, call: CallKey) -> Result<String, Error> {
+        let claim: Claim = match self.keys.claim(call).await? {
+            KeyUse::Fresh(claim) => claim,
+            KeyUse::Used(stored) if stored.subject.is_empty() => return Err(in_doubt()),
+            KeyUse::Used(stored) => return Ok(hex::encode(stored.subject)),
+        };
+        let key = claim.key([], self.clock.now());
+        self.store.store_key(key.clone()).await?;
+        match self.transfer(transfer).await {
+            Ok(txid) => {
+                let subject = hex::decode(&txid)
+                    .map_err(|_| Error::internal(format!("the transaction has the id {txid:?}")))?;
+                self.store.set_key_subject(key.method, key.key, subject).await?;
+                Ok(txid)
+            }
+            Err(error @ (LightningError::Invalid(_) | LightningError::InsufficientFunds { .. })) => {
+                self.store.remove_key(key.method, key.key).await?;
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn transfer(&self, transfer: &Transfer) -> Result<String, LightningError> {
+        let Transfer { address, amount, fee_sat_per_vbyte } = transfer;
+        self.lightning.send_onchain(address, *amount, *fee_sat_per_vbyte).await
+    }
+
     /// Looks at the chain now; returns the best height.
     pub async fn sync_chain(&self) -> Result<u32, Error> {
         Ok(self.lightning.sync_chain().await?)
     }
+}
+
+/// What is to be sent on the chain.
+struct Transfer {
+    address: String,
+    amount: OnchainAmount,
+    fee_sat_per_vbyte: Option<u64>,
+}
+
+impl Transfer {
+    fn of(request: SendOnchain) -> Result<Self, Error> {
+        let SendOnchain { address, amount_sat, all, fee_sat_per_vbyte } = request;
+        if address.trim().is_empty() {
+            return Err(Error::invalid("address", "is empty: give a bitcoin address"));
+        }
+        let amount = match (u64::try_from(amount_sat), all) {
+            (Ok(0), true) => OnchainAmount::All,
+            (Ok(sat @ 1..=MAX_AMOUNT_SAT), false) => OnchainAmount::Sat(sat),
+            (_, true) => {
+                let problem = format!("is {amount_sat}, and all is set: give an amount, or set all");
+                return Err(Error::invalid("amount_sat", problem));
+            }
+            (_, false) => {
+                let problem = format!("is {amount_sat}; give 1 to {MAX_AMOUNT_SAT} sat, or set all");
+                return Err(Error::invalid("amount_sat", problem));
+            }
+        };
+        let fee_sat_per_vbyte = match u64::try_from(fee_sat_per_vbyte) {
+            Ok(0) => None,
+            Ok(rate @ 1..=MAX_FEE_SAT_PER_VBYTE) => Some(rate),
+            _ => {
+                let problem = format!(
+                    "is {fee_sat_per_vbyte}; give 1 to {MAX_FEE_SAT_PER_VBYTE}, or 0 for an estimate"
+                );
+                return Err(Error::invalid("fee_sat_per_vbyte", problem));
+            }
+        };
+        Ok(Self { address, amount, fee_sat_per_vbyte })
+    }
+}
+
+/// An address out of a request.
+fn host_and_port(address: &str) -> Result<&str, Error> {
+    check_address(address).map_err(|error| Error::invalid("address", error))?;
+    Ok(address)
+}
+
+fn in_doubt() -> Error {
+    let message = "failed to learn whether the transaction was made that this idempotency_key was given for: look at the \
+                   transactions of the wallet before you try again with another key";
+    Error::new(Code::Unknown, "OUTCOME_UNKNOWN", message)
 }

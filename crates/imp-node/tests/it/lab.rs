@@ -122,6 +122,27 @@ impl TestNode {
         runtime.spawn(async move { services.messaging.send(message).await.map(|sent| sent.id) })
     }
 
+    /// Begins a call on the node's own runtime; nothing comes of it where the node dies first.
+    pub(crate) fn calling<F, T>(&self, call: impl FnOnce(Services) -> F) -> tokio::task::JoinHandle<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        match &self.running {
+            Some((runtime, services)) => runtime.spawn(call(services.clone())),
+            None => tokio::spawn(std::future::pending()),
+        }
+    }
+
+    /// Makes a call on the node's own runtime.
+    pub(crate) async fn call<F, T>(&self, call: impl FnOnce(Services) -> F) -> T
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.calling(call).await.unwrap()
+    }
+
     pub(crate) async fn send(&self, to: NodeId, text: &str) -> Result<MessageId, Error> {
         self.sending(text_to(to, text)).await.unwrap()
     }

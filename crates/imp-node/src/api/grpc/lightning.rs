@@ -8,7 +8,12 @@ use imp_api::proto::lightning::{
 use tonic::{Request, Response, Status};
 
 use super::Calls;
+use super::idempotency::call_key;
 use crate::error::Error;
+use crate::service::lightning::GenerateInvoice;
+
+/// The call that keys are given for.
+const PAY_INVOICE: &str = "lightning.Lightning/PayInvoice";
 
 #[tonic::async_trait]
 impl Lightning for Calls {
@@ -16,8 +21,9 @@ impl Lightning for Calls {
         &self,
         request: Request<GenerateInvoiceRequest>,
     ) -> Result<Response<GenerateInvoiceResponse>, Status> {
-        let GenerateInvoiceRequest { amount, memo, .. } = request.into_inner();
-        let invoice = self.services()?.lightning.generate_invoice(amount, &memo).await?;
+        let GenerateInvoiceRequest { amount, memo, expiry_secs } = request.into_inner();
+        let request = GenerateInvoice { amount, memo, expiry_secs };
+        let invoice = self.services()?.lightning.generate_invoice(request).await?;
         Ok(Response::new(GenerateInvoiceResponse { invoice }))
     }
 
@@ -25,8 +31,11 @@ impl Lightning for Calls {
         &self,
         request: Request<PayInvoiceRequest>,
     ) -> Result<Response<PayInvoiceResponse>, Status> {
-        let services = self.services().map_err(Error::of_send)?;
-        let preimage = services.lightning.pay_invoice(&request.get_ref().invoice).await?;
+        let (metadata, _, mut request) = request.into_parts();
+        let field = request.idempotency_key.take();
+        let key = call_key(PAY_INVOICE, &metadata, field.as_deref(), &request)?;
+        let services = self.services().map_err(Error::of_payment)?;
+        let preimage = services.lightning.pay_invoice(&request.invoice, key).await?;
         Ok(Response::new(PayInvoiceResponse { preimage: hex::encode(preimage.0) }))
     }
 

@@ -2,12 +2,17 @@
 
 use imp_api::proto::imp::node::v1 as proto;
 use imp_api::proto::imp::node::v1::node_server::Node;
-use imp_lightning::Channel;
+use imp_lightning::{Channel, Peer};
 use tonic::{Request, Response, Status};
 
 use super::Calls;
+use super::idempotency::call_key;
 use super::owner::require_owner;
-use crate::service::node::OpenChannelRequest;
+use crate::error::Error;
+use crate::service::node::{OpenChannelRequest, SendOnchain};
+
+/// The call that keys are given for.
+const SEND_ONCHAIN: &str = "imp.node.v1.Node/SendOnchain";
 
 #[tonic::async_trait]
 impl Node for Calls {
@@ -46,37 +51,62 @@ impl Node for Calls {
 
     async fn get_balance(
         &self,
-        _: Request<proto::GetBalanceRequest>,
+        request: Request<proto::GetBalanceRequest>,
     ) -> Result<Response<proto::GetBalanceResponse>, Status> {
-        Err(Status::unimplemented("method GetBalance not implemented"))
+        require_owner(&request)?;
+        let status = self.services()?.node.status().await?;
+        Ok(Response::new(proto::GetBalanceResponse {
+            onchain_total_sat: sat(status.onchain_total_sat),
+            onchain_spendable_sat: sat(status.onchain_sat),
+            onchain_reserved_sat: sat(status.onchain_reserved_sat),
+            channel_sat: sat(status.in_channels.to_sat_floor()),
+            spendable_sat: sat(status.spendable.to_sat_floor()),
+            receivable_sat: sat(status.receivable.to_sat_floor()),
+            closing_sat: sat(status.closing_sat),
+        }))
     }
 
     async fn send_onchain(
         &self,
-        _: Request<proto::SendOnchainRequest>,
+        request: Request<proto::SendOnchainRequest>,
     ) -> Result<Response<proto::SendOnchainResponse>, Status> {
-        Err(Status::unimplemented("method SendOnchain not implemented"))
+        require_owner(&request).map_err(Error::of_payment)?;
+        let (metadata, _, mut request) = request.into_parts();
+        let field = request.idempotency_key.take();
+        let key = call_key(SEND_ONCHAIN, &metadata, field.as_deref(), &request)?;
+        let services = self.services().map_err(Error::of_payment)?;
+        let proto::SendOnchainRequest { address, amount_sat, all, fee_sat_per_vbyte, .. } = request;
+        let request = SendOnchain { address, amount_sat, all, fee_sat_per_vbyte };
+        let txid = services.node.send_onchain(request, key).await?;
+        Ok(Response::new(proto::SendOnchainResponse { txid }))
     }
 
     async fn list_peers(
         &self,
-        _: Request<proto::ListPeersRequest>,
+        request: Request<proto::ListPeersRequest>,
     ) -> Result<Response<proto::ListPeersResponse>, Status> {
-        Err(Status::unimplemented("method ListPeers not implemented"))
+        require_owner(&request)?;
+        let peers = self.services()?.node.peers().await?.into_iter().map(peer).collect();
+        Ok(Response::new(proto::ListPeersResponse { peers }))
     }
 
     async fn disconnect_peer(
         &self,
-        _: Request<proto::DisconnectPeerRequest>,
+        request: Request<proto::DisconnectPeerRequest>,
     ) -> Result<Response<proto::DisconnectPeerResponse>, Status> {
-        Err(Status::unimplemented("method DisconnectPeer not implemented"))
+        require_owner(&request)?;
+        self.services()?.node.disconnect(&request.get_ref().pubkey).await?;
+        Ok(Response::new(proto::DisconnectPeerResponse {}))
     }
 
     async fn close_channel(
         &self,
-        _: Request<proto::CloseChannelRequest>,
+        request: Request<proto::CloseChannelRequest>,
     ) -> Result<Response<proto::CloseChannelResponse>, Status> {
-        Err(Status::unimplemented("method CloseChannel not implemented"))
+        require_owner(&request)?;
+        let proto::CloseChannelRequest { user_channel_id, force } = request.into_inner();
+        self.services()?.node.close_channel(&user_channel_id, force).await?;
+        Ok(Response::new(proto::CloseChannelResponse {}))
     }
 
     async fn new_address(
@@ -132,6 +162,10 @@ fn channel(channel: Channel) -> proto::Channel {
         announced: channel.announced,
         user_channel_id: channel.user_channel_id.to_string(),
     }
+}
+
+fn peer(Peer { id, address, connected }: Peer) -> proto::Peer {
+    proto::Peer { pubkey: id.to_string(), address: address.unwrap_or_default(), connected }
 }
 
 /// Satoshis as the interface counts them: all bitcoin fit.

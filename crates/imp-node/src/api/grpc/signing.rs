@@ -20,8 +20,8 @@ impl Signing for Calls {
         request: Request<VerifyRequest>,
     ) -> Result<Response<VerifyResponse>, Status> {
         self.active(Service::Sign)?;
-        let VerifyRequest { msg, signature, .. } = request.into_inner();
-        let result = self.services()?.signing.verify(&msg, &signature);
+        let VerifyRequest { msg, signature, pubkey } = request.into_inner();
+        let result = self.services()?.signing.verify(&msg, &signature, pubkey.as_deref()).await?;
         Ok(Response::new(VerifyResponse { result }))
     }
 }

@@ -1,0 +1,277 @@
+//! One payment on its way: handed to the backend, looked up where the outcome was lost, ended.
+
+use std::time::Duration;
+
+use imp_api::error::Code;
+use imp_core::attempt::{Attempt, AttemptEvent, AttemptState, FailureCause};
+use imp_core::id::{PaymentHash, Preimage};
+use imp_core::retry::Try;
+use imp_lightning::{FailureReason, InvoiceFault, Keysend, PaymentState, SendError};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Inner, Outcome, Paid};
+use crate::error::Error;
+use crate::idempotency::Claim;
+use crate::outbox::too_little;
+use crate::runtime::tasks::Detached;
+use crate::store::StoreError;
+use crate::store::idempotency::NewKey;
+use crate::store::payment::{Means, Payment, PaymentEnd, PaymentStatus};
+
+/// How long the backend looks for a payment in one go.
+const LOOK_UP_PATIENCE: Duration = Duration::from_secs(45);
+
+/// How long a payment is looked for in all. Beyond it one that had never gone would surprise whoever asked for it.
+const LOOK_UP_FOR: Duration = Duration::from_secs(600);
+
+/// Pause between two such looks.
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(3);
+
+impl Inner {
+    /// Runs a payment's task. It ends without a result when the node stops: the rows say where the next run goes on.
+    pub(super) fn spawn<F>(&self, run: F) -> Detached<Option<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let stopped = self.tasks.token();
+        self.tasks.run_detached("payment", async move { stopped.run_until_cancelled(run).await })
+    }
+
+    /// Makes a payment and waits for its end. `claim` is held until `key` is stored.
+    pub(super) async fn make(&self, payment: &Payment, key: Option<NewKey>, claim: Option<Claim>) -> Outcome {
+        let ended = self.follow(payment.hash, Attempt::new());
+        let begun = self.store.begin_payment(payment.clone(), key).await;
+        drop(claim);
+        if let Err(error) = begun {
+            self.live().remove(&payment.hash);
+            return Err(Error::from(error).of_payment());
+        }
+        self.submit(payment).await?;
+        end_of(ended).await
+    }
+
+    /// Goes on with a payment that an earlier run had begun, and waits for its end.
+    pub(super) async fn take_up(&self, payment: &Payment) -> Outcome {
+        let ended = self.follow(payment.hash, Attempt::restore(AttemptState::Sent));
+        self.look_up(payment).await?;
+        end_of(ended).await
+    }
+
+    /// Hands a payment to the backend. Afterwards it has ended, or its end will come as an event.
+    async fn submit(&self, payment: &Payment) -> Result<(), Error> {
+        let attempt_until = Try::new(self.clock.now());
+        let mut refusals = 0;
+        loop {
+            let error = match self.hand_over(payment).await {
+                Ok(()) | Err(SendError::Known) => {
+                    self.note(&payment.hash, AttemptEvent::InFlight);
+                    return Ok(());
+                }
+                Err(SendError::Unknown(_)) => return self.look_up(payment).await,
+                // The backend knows of a payment that the rows do not: they are not those of its last run.
+                Err(SendError::InvalidInvoice(InvoiceFault::Paid)) => {
+                    self.look_up(payment).await?;
+                    return Err(Error::from(InvoiceFault::Paid).of_payment());
+                }
+                Err(error) => error,
+            };
+            // Nothing was sent, so that the same payment may be handed over again.
+            refusals += 1;
+            let (cause, now) = (cause_of_refusal(&error), self.clock.now());
+            let Some(again) = attempt_until.retry_at(cause, refusals, now) else {
+                let event = AttemptEvent::Refused(cause);
+                return Ok(self.take_failure(&payment.hash, event, refused(&error)).await?);
+            };
+            tokio::time::sleep(again.since(now)).await;
+        }
+    }
+
+    async fn hand_over(&self, payment: &Payment) -> Result<(), SendError> {
+        match &payment.means {
+            Means::Invoice(invoice) => self.node.pay_invoice(invoice, payment.fee_limit).await.map(|_| ()),
+            Means::Keysend(preimage) => self.node.send_keysend(keysend(payment, *preimage)).await,
+        }
+    }
+
+    async fn resume(&self, payment: &Payment) -> Result<PaymentState, SendError> {
+        match &payment.means {
+            Means::Invoice(invoice) => {
+                self.node.resume_invoice(invoice, payment.fee_limit, LOOK_UP_PATIENCE).await
+            }
+            Means::Keysend(preimage) => {
+                self.node.resume_keysend(keysend(payment, *preimage), LOOK_UP_PATIENCE).await
+            }
+        }
+    }
+
+    /// Finds out about a payment whose begin is in doubt. Afterwards it has ended, or its end will come as an event.
+    async fn look_up(&self, payment: &Payment) -> Result<(), Error> {
+        let hash = payment.hash;
+        self.note(&hash, AttemptEvent::OutcomeLost);
+        let until = Instant::now() + LOOK_UP_FOR;
+        loop {
+            match self.resume(payment).await {
+                Ok(PaymentState::InFlight) | Err(SendError::Known) => {
+                    self.note(&hash, AttemptEvent::InFlight);
+                    return Ok(());
+                }
+                Ok(PaymentState::Settled { preimage, fee }) => {
+                    return Ok(self.settle(Paid { hash, preimage, fee }).await?);
+                }
+                Ok(PaymentState::Failed(reason)) => {
+                    return Ok(self.fail(payment, cause(&reason), failed(&reason)).await?);
+                }
+                Err(SendError::Unknown(_) | SendError::Unavailable(_)) if Instant::now() < until => {
+                    tokio::time::sleep(LOOK_UP_PAUSE).await;
+                    // Its end may have come meanwhile.
+                    if !self.live().contains_key(&hash) {
+                        return Ok(());
+                    }
+                }
+                Err(SendError::Unknown(text)) => {
+                    let event = AttemptEvent::OutcomeLost;
+                    return Ok(self.take_failure(&hash, event, Error::unavailable(text)).await?);
+                }
+                Err(SendError::Unavailable(text)) => return Err(Error::unavailable(text).of_payment()),
+                // It had never gone, and does not go now.
+                Err(error) => {
+                    return Ok(self.fail(payment, cause_of_refusal(&error), refused(&error)).await?);
+                }
+            }
+        }
+    }
+
+    fn note(&self, hash: &PaymentHash, event: AttemptEvent) {
+        if let Some(live) = self.live().get_mut(hash) {
+            // The end may have overtaken the answer to the call: then there is nothing to note.
+            let _ = live.attempt.apply(event);
+        }
+    }
+
+    /// A payment is paid. The preimage is proof, whatever was thought of it before.
+    pub(super) async fn settle(&self, paid: Paid) -> Result<(), StoreError> {
+        let end = PaymentEnd::Settled { preimage: paid.preimage, fee: paid.fee };
+        self.store.end_payment(paid.hash, end, self.clock.now()).await?;
+        self.tell(&paid.hash, Ok(paid));
+        Ok(())
+    }
+
+    /// The backend tells that a payment failed.
+    pub(super) async fn failed(&self, hash: PaymentHash, reason: &FailureReason) -> Result<(), StoreError> {
+        let Some(kept) = self.store.payment(hash).await? else { return Ok(()) };
+        if matches!(kept.status, PaymentStatus::Settled | PaymentStatus::Failed) {
+            return Ok(());
+        }
+        // What failed before and is told again is not the payment that was begun since under the same hash.
+        if matches!(self.node.payment(hash).await, Ok(Some(PaymentState::InFlight))) {
+            tracing::debug!(payment = %hash, "the failure of an earlier try is told again");
+            return Ok(());
+        }
+        self.fail(&kept.payment, cause(reason), failed(reason)).await
+    }
+
+    /// A payment failed: definitely, unless a channel closed since it was begun.
+    async fn fail(&self, payment: &Payment, cause: FailureCause, error: Error) -> Result<(), StoreError> {
+        let closed = self.store.last_channel_closed().await?;
+        let channel_closed = closed.is_some_and(|closed| closed >= payment.begun);
+        self.take_failure(&payment.hash, AttemptEvent::Failed { cause, channel_closed }, error).await
+    }
+
+    /// Takes what may be a failure and may only be the loss of the outcome: the rules of the attempt decide.
+    async fn take_failure(
+        &self,
+        hash: &PaymentHash,
+        event: AttemptEvent,
+        error: Error,
+    ) -> Result<(), StoreError> {
+        let (end, error) = match self.attempt(hash).apply(event) {
+            Err(contradiction) => {
+                tracing::warn!(payment = %hash, "{contradiction}");
+                return Ok(());
+            }
+            Ok(AttemptState::Unknown) => {
+                let error = in_doubt(&error.to_string());
+                (PaymentEnd::Unknown { error: error.to_string() }, error)
+            }
+            Ok(_) => (PaymentEnd::Failed { error: error.to_string() }, error),
+        };
+        self.store.end_payment(*hash, end, self.clock.now()).await?;
+        self.tell(hash, Err(error));
+        Ok(())
+    }
+}
+
+async fn end_of(ended: oneshot::Receiver<Outcome>) -> Outcome {
+    ended.await.unwrap_or_else(|_| Err(Error::internal("payment failed: the node lost track of it")))
+}
+
+fn keysend(payment: &Payment, preimage: Preimage) -> Keysend {
+    Keysend {
+        recipient: payment.payee,
+        preimage,
+        amount: payment.amount,
+        fee_limit: payment.fee_limit,
+        record: None,
+    }
+}
+
+/// What a backend's reason means.
+const fn cause(reason: &FailureReason) -> FailureCause {
+    match reason {
+        FailureReason::NoRoute => FailureCause::NoRoute,
+        FailureReason::RecipientRejected => FailureCause::RecipientRejected,
+        FailureReason::RetriesExhausted => FailureCause::RetriesExhausted,
+        FailureReason::TimedOut => FailureCause::TimedOut,
+        _ => FailureCause::Other,
+    }
+}
+
+/// What a refusal to begin a payment means.
+const fn cause_of_refusal(error: &SendError) -> FailureCause {
+    match error {
+        SendError::Busy => FailureCause::RetriesExhausted,
+        SendError::NoRoute(_) => FailureCause::NoRoute,
+        SendError::InsufficientBalance { .. } => FailureCause::InsufficientBalance,
+        SendError::Invalid(_) | SendError::InvalidInvoice(_) => FailureCause::Invalid,
+        SendError::Unavailable(_) => FailureCause::Unavailable,
+        _ => FailureCause::Other,
+    }
+}
+
+/// The backend refused to begin a payment.
+fn refused(error: &SendError) -> Error {
+    let error = match error {
+        SendError::InsufficientBalance { spendable, needed } => too_little(format!(
+            "not enough balance: {} sat are needed, and {} sat can be sent now",
+            needed.to_sat_ceil(),
+            spendable.to_sat_floor()
+        )),
+        error => Error::from(error.clone()),
+    };
+    error.of_payment()
+}
+
+/// A payment failed on its way.
+fn failed(reason: &FailureReason) -> Error {
+    let (code, name, hint) = match reason {
+        FailureReason::NoRoute => {
+            (Code::Unavailable, "NO_ROUTE", ": open a channel to it, or try again later")
+        }
+        FailureReason::RecipientRejected => (Code::FailedPrecondition, "RECIPIENT_REJECTED", ""),
+        FailureReason::RetriesExhausted => (Code::Unavailable, "RETRIES_EXHAUSTED", ": try again later"),
+        FailureReason::TimedOut => (Code::Unavailable, "TIMED_OUT", ": try again later"),
+        _ => (Code::Unavailable, "PAYMENT_FAILED", ""),
+    };
+    Error::new(code, name, format!("{reason}{hint}")).of_payment()
+}
+
+/// It cannot be told what became of a payment.
+pub(super) fn in_doubt(why: &str) -> Error {
+    let message = format!(
+        "failed to learn what became of the payment: it may have been paid, or be paid yet ({why}). \
+         Ask the recipient before you pay in another way"
+    );
+    Error::new(Code::Unknown, "OUTCOME_UNKNOWN", message)
+}
