@@ -17,6 +17,7 @@ A block with none of these is an error. In expected text, `...` stands for anyth
 where it is all of its line. The addresses of a page (127.0.0.1:8882, localhost:8000) are replaced by those of the test.
 """
 
+import codecs
 import dataclasses
 import os
 import re
@@ -37,10 +38,13 @@ BLOCK_PATIENCE = 60.0
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)^```$", re.M)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-# The shell's prompt, which comes once it is ready for the next line: the exit code of the line before, between two
-# characters that no program here prints.
-PROMPT = "\x1e${failed:-0}\x1e"
-READY = re.compile("\x1e([0-9]+)\x1e")
+# The shell's prompt, which comes once it is ready for the next line: the number of the line before and its exit code,
+# between two characters that no program here prints.
+PROMPT = "\x1e${line:-0} ${failed:-0}\x1e"
+READY = re.compile("\x1e([0-9]+) ([0-9]+)\x1e")
+
+# How often somebody presses Ctrl-C again, in seconds: one that comes while a program is being started is lost.
+INTERRUPT_INTERVAL = 0.5
 
 # How long a shell may take to hang up, in seconds.
 HANG_UP_PATIENCE = 5.0
@@ -109,32 +113,33 @@ class Terminal:
         os.close(slave)
         self._shown = ""
         self._looked = 0
-        self._codes = []
+        self._codes = {}
         self._lines = 0
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
-        rest = b""
+        # A character may come in two pieces, and so may a prompt.
+        decoder, text = codecs.getincrementaldecoder("utf-8")("replace"), ""
         while True:
             try:
-                rest += os.read(self._master, 65536)
+                text += decoder.decode(os.read(self._master, 65536))
             except OSError:  # The shell has ended.
                 return
-            # A character may come in two pieces, and so may the mark at the end of a block.
-            text = rest.decode(errors="ignore")
             if text.count("\x1e") % 2:
                 continue
-            rest = b""
             with self._changed:
-                self._codes += map(int, READY.findall(text))
+                self._codes |= {int(line): int(code) for line, code in READY.findall(text)}
                 self._shown += ESCAPES.sub("", READY.sub("", text)).replace("\r", "")
                 self._changed.notify_all()
+            text = ""
 
     def type(self, script):
         """Runs a script in the shell, so that its variables stay. What still runs is interrupted."""
-        if self._lines and len(self._codes) <= self._lines:
+        for _ in range(int(BLOCK_PATIENCE / INTERRUPT_INTERVAL)):
+            if self._is_ready(INTERRUPT_INTERVAL):
+                break
             os.write(self._master, b"\x03")
         self.wait()
         # A line of a terminal has a bounded length, so that the script goes by a file.
@@ -142,21 +147,22 @@ class Terminal:
         file = Path(self._folder, f".script-{id(self)}-{self._lines}")
         file.write_text(script)
         self.looked()
-        line = f"failed=0; set -E; trap 'failed=$?' ERR; . {file}; trap - ERR\n"
+        line = f"line={self._lines} failed=0; set -E; trap 'failed=$?' ERR; . {file}; trap - ERR\n"
         os.write(self._master, line.encode())
+
+    def _is_ready(self, patience=0.0):
+        with self._changed:
+            # There is one prompt before the first line.
+            return self._changed.wait_for(lambda: self._lines in self._codes, patience)
 
     def wait(self):
         """The exit code of what was typed last: that of the last command in it that failed."""
-        with self._changed:
-            # There is one prompt before the first line.
-            done = self._changed.wait_for(lambda: len(self._codes) > self._lines, BLOCK_PATIENCE)
-            assert done, f"not done within {BLOCK_PATIENCE} s; shown: {self._shown[self._looked:]}"
-            return self._codes[-1]
+        assert self._is_ready(BLOCK_PATIENCE), f"not done within {BLOCK_PATIENCE} s; shown: {self.shown()}"
+        return self._codes[self._lines]
 
     def is_idle(self):
         """Whether all that was typed is done, and so all of it shown."""
-        with self._changed:
-            return len(self._codes) > self._lines
+        return self._is_ready()
 
     def shown(self):
         """What it has shown since it was last looked at."""
