@@ -5,6 +5,7 @@
 
 mod config;
 mod crash;
+mod edge;
 mod impd;
 mod inbox;
 mod kept;
