@@ -36,7 +36,8 @@ pub struct ListEventsResponse {
     /// What `after` is for the next ones, also where this answer has none.
     #[prost(int64, tag = "2")]
     pub next_after: i64,
-    /// Whether there were more at the time of this answer.
+    /// Whether to go on at `next_after`: there are more, or it was not looked to the end. A page may have no events and
+    /// still be followed by one that has some.
     #[prost(bool, tag = "3")]
     pub more: bool,
     /// The cursor of the oldest event that is kept; 0 where none is.
