@@ -12,6 +12,7 @@
 //! request's protobuf bytes, hands them to the same routes that gRPC serves, and turns the answer into JSON.
 
 mod call;
+pub mod docs;
 pub mod grpc;
 pub mod guard;
 pub mod health;

@@ -90,11 +90,17 @@ fn write_call(html: &mut String, call: &Call) {
     for field in &call.input.fields {
         input(html, call, field);
     }
-    let does = if call.streams { "Listen" } else { "Send" };
+    // Dots say that there is a question to come.
+    let does = match (call.streams, call.pays, call.owner_only) {
+        (true, ..) => "Listen",
+        (_, false, false) => "Send",
+        _ => "Send …",
+    };
+    let danger = if call.pays { " class=\"danger\"" } else { "" };
     let _ = writeln!(
         html,
         r#"<pre class="curl"><code>{curl}</code></pre>
-<p class="act"><button type="submit" disabled>{does}</button> <button type="button" class="copy" disabled>Copy curl</button></p>
+<p class="act"><button type="submit"{danger} disabled>{does}</button> <button type="button" class="copy" disabled>Copy curl</button></p>
 </form>
 <div class="result" role="status" hidden></div>
 <h3>{answer}</h3>
@@ -219,7 +225,7 @@ const HEAD: &str = r##"<!doctype html>
 <header>
 <a class="title" href="#main"><img src="/docs/icon.svg" alt="" width="28" height="28"> IMP node</a>
 <span id="state" class="state" hidden></span>
-<span class="links"><a href="/docs/openapi.json">OpenAPI</a> <a href="/metrics">Metrics</a></span>
+<span class="links"><a href="#Subscribe">Events</a> <a href="/docs/openapi.json">OpenAPI</a> <a href="/metrics">Metrics</a></span>
 </header>
 "##;
 

@@ -22,7 +22,7 @@ use crate::api::grpc::{self, Calls};
 use crate::api::guard::Guard;
 use crate::api::health::NodeState;
 use crate::api::unix::{self, OwnerSocket};
-use crate::api::{rest, serve};
+use crate::api::{docs, rest, serve};
 use crate::config::{ChainSource, Config};
 use crate::events::Events;
 use crate::runtime::clock::SystemClock;
@@ -191,7 +191,7 @@ async fn listen(
         .signing(Arc::clone(&calls))
         .node(calls)
         .into_routes();
-    let router = rest::router(&edge, routes.clone(), axum::Router::new());
+    let router = rest::router(&edge, routes.clone(), docs::router());
     if server.unix_socket {
         match OwnerSocket::bind(dir) {
             Ok(socket) => {
