@@ -31,10 +31,19 @@ async fn json(node: &NodeInfo, args: &[&str]) -> Value {
     serde_json::from_str(&text(node, &[args, &["--json"]].concat()).await).unwrap()
 }
 
+/// A field of 64 bits, which JSON has as text.
+fn number(value: &Value) -> i64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
 /// The entry of a list that has this value in a field.
 fn find<'a>(list: &'a Value, field: &str, value: &Value) -> &'a Value {
     let entries = list.as_array().unwrap();
     entries.iter().find(|entry| entry[field] == *value).unwrap_or_else(|| panic!("no {value} in {list}"))
+}
+
+async fn channel_sat(node: &NodeInfo) -> i64 {
+    number(&json(node, &["node", "balance"]).await["channelSat"])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,8 +57,16 @@ async fn the_command_line_does_what_it_says() {
 }
 
 async fn messages(alice: &NodeInfo, bob: &NodeInfo) {
-    let send = ["message", "send", &bob.pubkey, "from the command line", "--amount", "1_0"];
+    let send = ["message", "send", &bob.pubkey, "from the command line", "--amount", "1_0", "--key", "once"];
     let id = json(alice, &send).await["id"].clone();
+    assert_eq!(json(alice, &send).await["id"], id, "the key makes it one message");
+
+    let shown = json(alice, &["message", "show", id.as_str().unwrap()]).await;
+    assert_eq!((&shown["message"]["state"], &shown["message"]["amount"]), (&"settled".into(), &"10".into()));
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 1);
+    let listed = json(alice, &["message", "list", "--state", "settled", "--to", &bob.pubkey]).await;
+    assert_eq!(find(&listed["messages"], "id", &id)["bytes"], "21");
+
     let events = wait_for("the event", async || {
         let events = json(bob, &["events", "list", "--all"]).await;
         let arrived = events["events"].as_array().unwrap().iter().any(|event| event["id"] == id);
@@ -61,6 +78,7 @@ async fn messages(alice: &NodeInfo, bob: &NodeInfo) {
 }
 
 async fn payments(alice: &NodeInfo, bob: &NodeInfo) {
+    let before_sat = channel_sat(bob).await;
     let invoice =
         json(bob, &["invoice", "new", "1_000", "for the test", "--expiry", "1h"]).await["invoice"].clone();
     let bolt11 = invoice.as_str().unwrap();
@@ -70,7 +88,20 @@ async fn payments(alice: &NodeInfo, bob: &NodeInfo) {
         imp(bob, &["invoice", "check", bolt11]).await.status.success().then_some(())
     })
     .await;
-    assert_eq!(preimage.as_str().unwrap().len(), 64);
+    let listed = json(bob, &["invoice", "list", "--state", "paid"]).await;
+    assert_eq!(find(&listed["invoices"], "invoice", &invoice)["memo"], "for the test");
+
+    let keysend = json(alice, &["keysend", &bob.pubkey, "2_000"]).await;
+    let listed = json(alice, &["payment", "list"]).await;
+    let paid = find(&listed["payments"], "preimage", &preimage);
+    assert_eq!((&paid["kind"], &paid["state"]), (&"invoice".into(), &"settled".into()));
+    let sent = find(&listed["payments"], "paymentHash", &keysend["paymentHash"]);
+    assert_eq!((&sent["kind"], &sent["amountMsat"]), (&"keysend".into(), &"2000000".into()));
+    wait_for("bob's balance", async || (channel_sat(bob).await >= before_sat + 3000).then_some(())).await;
+
+    let too_much = imp(alice, &["keysend", &bob.pubkey, "1_000_000_000"]).await;
+    let told = String::from_utf8(too_much.stderr).unwrap();
+    assert!(too_much.status.code() == Some(1) && told.contains("hint: `imp node balance`"), "{told}");
 }
 
 async fn node(alice: &NodeInfo, bob: &NodeInfo) {
@@ -78,10 +109,17 @@ async fn node(alice: &NodeInfo, bob: &NodeInfo) {
     let channels = json(alice, &["channel", "list"]).await;
     assert_eq!(find(&channels["channels"], "pubkey", &bob.pubkey.clone().into())["usable"], true);
     assert!(text(alice, &["channel", "list"]).await.contains(&format!("{}  ", bob.pubkey)));
-    assert!(text(alice, &["wallet", "address"]).await.starts_with("address: bcrt1"));
+    let peers = json(alice, &["peer", "list"]).await;
+    assert_eq!(find(&peers["peers"], "pubkey", &bob.pubkey.clone().into())["connected"], true);
+    let data_dir = alice.data_dir.to_str().unwrap();
+    for by in [&["--addr", &alice.grpc.to_string()][..], &["--data-dir", data_dir]] {
+        let address = text(bob, &[&["wallet", "address"], by].concat()).await;
+        assert!(address.starts_with("address: bcrt1"), "{by:?}: {address}");
+    }
 
     let signature = json(alice, &["sign", "a text"]).await["signature"].clone();
     let signature = signature.as_str().unwrap();
-    assert_eq!(text(alice, &["verify", "a text", signature]).await, "valid: yes\n");
-    assert_eq!(imp(alice, &["verify", "another text", signature]).await.status.code(), Some(4));
+    assert_eq!(text(bob, &["verify", "a text", signature, "--pubkey", &alice.pubkey]).await, "valid: yes\n");
+    let other = ["verify", "another text", signature, "--pubkey", &alice.pubkey];
+    assert_eq!(imp(bob, &other).await.status.code(), Some(4));
 }
