@@ -22,7 +22,7 @@ use crate::store::journal::{Bite, FromTail, JournalEvent, ServiceSet, Tail};
 use crate::store::{JournalStore, StoreError};
 
 /// What a subscriber reads from the database in one go.
-const BATCH: Bite = Bite { events: 256, bytes: 1 << 20, looked_at: 4 * 1024 };
+const BATCH: Bite = Bite { events: 256, bytes: 256 << 10, looked_at: 4 * 1024 };
 
 /// The events of this node.
 #[derive(Clone)]

@@ -248,8 +248,10 @@ impl Outbox {
         if self.inner.tasks.token().is_cancelled() {
             unconfirmed(id, "failed to confirm: the node is stopping")
         } else {
-            Error::internal("failed: the work on the message broke off; the next run of the node goes on with it")
-                .of_message(id)
+            Error::internal(
+                "failed: the work on the message broke off; the next run of the node goes on with it",
+            )
+            .of_message(id)
         }
     }
 

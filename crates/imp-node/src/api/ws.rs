@@ -10,7 +10,7 @@ use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::{CloseCode, CloseFrame, Message, WebSocket, close_code};
 use axum::response::Response;
 use futures_util::stream::SplitStream;
-use futures_util::{Sink, SinkExt, StreamExt};
+use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error as ProtocolError;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +24,8 @@ use super::stream::{Frames, error_frame};
 /// The largest message that is read from a client, only to be ignored.
 const CLIENT_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Frames that are written before they are flushed, where as many are at hand.
-const BATCH: usize = 64;
+/// Bytes of frames that are written before they are flushed, where as many are at hand, and one frame more.
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// How long the client may take to answer a close frame.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -90,16 +90,20 @@ async fn tell(
     frames: Frames,
     shutdown: &CancellationToken,
 ) -> CloseFrame {
-    let mut batches = frames.ready_chunks(BATCH);
-    while let Some(batch) = batches.next().await {
+    let mut frames = frames.fuse();
+    while let Some(first) = frames.next().await {
         let mut end = None;
         let write = async {
-            for frame in batch {
+            let (mut next, mut bytes) = (Some(first), 0);
+            while let Some(frame) = next {
                 let text = frame.unwrap_or_else(|body| {
                     end = Some(close_frame(error_close_code(&body), "the events ended with an error"));
                     error_frame(&body)
                 });
+                bytes += text.len();
                 sink.feed(Message::Text(text.into())).await?;
+                let more = bytes < BATCH_BYTES && end.is_none();
+                next = if more { frames.next().now_or_never().flatten() } else { None };
             }
             sink.flush().await
         };

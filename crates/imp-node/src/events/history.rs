@@ -68,28 +68,30 @@ impl Events {
                 )
             })?,
         };
-        let kept = self.kept().await?;
-        let from = match query.after {
-            None => kept.before_oldest(),
-            Some(after) => {
-                kept.check(after)?;
-                after
+        let mut page = self.begin(query.after).await?;
+        if !self.fill(&mut page, limit, query.services).await? {
+            // What the page was to begin with was let go in the meantime: who gave no cursor wants what is left.
+            page = self.begin(query.after).await?;
+            if !self.fill(&mut page, limit, query.services).await? {
+                return Err(Error::unavailable("events are being let go; ask again"));
             }
-        };
-        let mut page = Page {
-            events: Vec::new(),
-            next_after: from,
-            more: false,
-            oldest: kept.oldest,
-            newest: kept.newest,
-        };
-        self.fill(&mut page, limit, query.services).await?;
+        }
         page.newest = page.newest.max(page.next_after).max(*self.store.tail().last().borrow());
         page.more |= page.next_after < page.newest;
         Ok(page)
     }
 
-    async fn fill(&self, page: &mut Page, limit: usize, services: ServiceSet) -> Result<(), Error> {
+    /// A page that is still empty.
+    async fn begin(&self, after: Option<i64>) -> Result<Page, Error> {
+        let kept = self.kept().await?;
+        let next_after = after.unwrap_or_else(|| kept.before_oldest());
+        kept.check(next_after)?;
+        let (oldest, newest) = (kept.oldest, kept.newest);
+        Ok(Page { events: Vec::new(), next_after, more: false, oldest, newest })
+    }
+
+    /// Fills a page; false if what it begins with is no longer kept.
+    async fn fill(&self, page: &mut Page, limit: usize, services: ServiceSet) -> Result<bool, Error> {
         let (mut bytes, mut looked_at) = (0, 0);
         while page.next_after < page.newest && looked_at < PAGE_LOOKED_AT && bytes < PAGE_BYTES {
             let bite = Bite {
@@ -101,12 +103,9 @@ impl Events {
             let stretch = self.store.read_events(page.next_after, services, bite).await?;
             // Cursors follow each other without holes, so what is missing was let go.
             if stretch.first != Some(page.next_after + 1) {
-                // Let go since it was looked what is kept. The next page says so, unless this one has nothing to give.
-                if page.events.is_empty() {
-                    self.kept().await?.check(page.next_after)?;
-                }
+                // Who asks for the next page is told so.
                 page.more = true;
-                break;
+                return Ok(looked_at > 0);
             }
             bytes += stretch.events.iter().map(|event| event.event.data.len()).sum::<usize>();
             looked_at += BITE_LOOKED_AT;
@@ -119,7 +118,7 @@ impl Events {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

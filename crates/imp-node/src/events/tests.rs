@@ -242,6 +242,6 @@ async fn large_events_are_read_a_few_at_a_time() {
     let mut replay = Events::new(Arc::new(store)).subscribe(Some(0), ServiceSet::original()).await.unwrap();
     for n in 0..30 {
         assert_eq!(replay.next().await.unwrap().event.id, n.to_string());
-        assert!(replay.batch.events.len() <= 2, "one over a mebibyte at most");
+        assert!(replay.batch.events.is_empty(), "the next one is still in the database");
     }
 }

@@ -22,7 +22,7 @@ use crate::events::{Subscription, filter};
 use crate::store::journal::JournalEvent;
 
 /// Events of one subscriber that are ready to be sent.
-const READY_EVENTS: usize = 8;
+const READY_EVENTS: usize = 4;
 
 #[tonic::async_trait]
 impl Websocket for Calls {

@@ -58,7 +58,9 @@ static NODE: LazyLock<Node> = LazyLock::new(|| {
         };
         let routes = Services::new(&edge)
             .messaging(Arc::clone(&calls))
+            .messages(Arc::clone(&calls))
             .lightning(Arc::clone(&calls))
+            .payments(Arc::clone(&calls))
             .signing(Arc::clone(&calls))
             .node(Arc::clone(&calls))
             .events(calls)

@@ -200,8 +200,9 @@ impl OutboxStore for SqliteStore {
     async fn forget_messages_before(&self, before: UnixMillis) -> Result<usize, StoreError> {
         let mut forgotten = 0;
         loop {
-            let step =
-                self.write("forget_messages", move |connection| list::forget_some(connection, before)).await?;
+            let step = self
+                .write("forget_messages", move |connection| list::forget_some(connection, before))
+                .await?;
             forgotten += step.messages;
             if step.is_last {
                 return Ok(forgotten);
