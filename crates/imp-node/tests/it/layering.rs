@@ -1,10 +1,39 @@
-//! Dependencies point one way: `api` -> `service`, `node` -> `inbox`, `outbox`, `events` -> `store` -> `imp-core`.
+//! Dependencies point one way: `node` -> `api` -> `service` -> `outbox` -> `store` -> `imp-core`, beside which stand `inbox`,
+//! `events` and `idempotency`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 6] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
+    ("node", &["tonic", "rusqlite", "ldk_node"]),
+    (
+        "api",
+        &[
+            "rusqlite",
+            "ldk_node",
+            "crate::node",
+            "crate::config",
+            "crate::outbox",
+            "crate::inbox",
+            "store::sqlite",
+        ],
+    ),
+    (
+        "idempotency",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::outbox",
+            "crate::config",
+        ],
+    ),
     ("service", &["tonic", "axum", "rusqlite", "ldk_node", "crate::api", "crate::node", "crate::config"]),
     (
         "outbox",
@@ -57,6 +86,9 @@ const FORBIDDEN_CRATES: [(&str, &[&str]); 4] = [
     ("imp-lightning", &["imp-api", "imp-node", "rusqlite", "tonic", "axum"]),
 ];
 
+/// The one look back: the calls are served before their services run, and hold the place that `node` puts them into.
+const LOOKS_BACK: (&str, &str) = ("api/grpc/calls.rs", "crate::node");
+
 #[test]
 fn modules_name_only_what_lies_below_them() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -74,8 +106,9 @@ fn modules_name_only_what_lies_below_them() {
                 let line =
                     if module == "runtime" { line.replace("crate::runtime", "") } else { line.to_owned() };
                 for name in forbidden {
+                    let looks_back = file.ends_with(LOOKS_BACK.0) && *name == LOOKS_BACK.1;
                     assert!(
-                        !line.contains(name),
+                        looks_back || !line.contains(name),
                         "{}:{}: {module} must not name {name}",
                         file.display(),
                         at + 1
@@ -112,7 +145,10 @@ fn files_of(src: &Path, module: &str) -> Vec<PathBuf> {
         for entry in entries {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // Tests may stand on anything, also those that are a folder.
+                if !path.ends_with("tests") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs")
                 && !path.ends_with("tests.rs")
             {
