@@ -32,6 +32,11 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The whole suite. The programs must be built.
+pub(crate) fn all() -> anyhow::Result<()> {
+    clients(&[])
+}
+
 fn clients(args: &[String]) -> anyhow::Result<()> {
     let (suite, target) = (crate::root().join("tests/clients"), crate::root().join("target"));
     let programs = built_programs()?;

@@ -86,6 +86,7 @@ fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     // This builds the programs too, which tests of other crates look for beside themselves.
     stages.run("build", cargo(["test", "--workspace", "--no-run"]))?;
     stages.run("test", cargo(["test", "--workspace", "--no-fail-fast"]))?;
+    stages.measure("clients", clients::all)?;
     stages.measure("fuzz", fuzz::short)?;
     stages.report();
     Ok(ExitCode::SUCCESS)
