@@ -3,7 +3,7 @@
 //! [`LdkNode`] owns the library's node and the runtime that it lives in. Calls go to threads of that runtime, for the
 //! library's own calls block. Around the library stand a store on top of ours (`store`), a look at the chain before the
 //! start (`preflight`), the reasons for refused payments (`outlook`), payments over restarts (`resume`), events that are
-//! taken once (`events`), a dialler (`dial`) and a repair of channels that others cannot find (`gossip`).
+//! taken once (`events`), a memory of the channels whose end matters (`ready`), a dialler (`dial`) and a repair of channels that others cannot find (`gossip`).
 //!
 //! A payment to a node behind a hop of lnd that fails because the node is away makes the library forget the node's
 //! channel for a week, or until the process starts anew; it then counts as unknown. Nothing here heals that yet.
@@ -21,6 +21,7 @@ mod outlook;
 mod pay;
 mod peers;
 mod preflight;
+mod ready;
 mod resume;
 mod send;
 mod start;
@@ -54,6 +55,7 @@ use crate::ldk::in_flight::InFlight;
 use crate::ldk::names::payment_id;
 use crate::ldk::outlook::Outlook;
 use crate::ldk::peers::AddressBook;
+use crate::ldk::ready::ReadyChannels;
 use crate::ldk::resume::Lost;
 use crate::ldk::store::LdkStore;
 use crate::ldk::transfer::Unshown;
@@ -100,6 +102,7 @@ struct Shared {
     back_since: Mutex<Option<Instant>>,
     events: EventGate,
     peers: AddressBook,
+    ready: ReadyChannels,
     chain: ChainSource,
     /// Held by who spends coins of the on-chain wallet.
     transfers: Mutex<Option<Unshown>>,

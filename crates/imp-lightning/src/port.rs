@@ -92,7 +92,9 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
 
     /// Finds out about a payment whose outcome was lost, and sends it, byte for byte, if it had never gone. After
     /// [`PaymentState::InFlight`] its end comes as an event. Waits until the node's channels have had time to come
-    /// back, at most `patience`; meanwhile the caller goes on taking events, for the outcome may be among them.
+    /// back, at most `patience`; meanwhile the caller goes on taking events, for the outcome may be among them: a failure
+    /// is told here only after its event was taken, and then as [`FailureReason::Unrecorded`] where the event alone says
+    /// why.
     /// [`SendError::Unknown`] is the answer where nothing could be decided: try again later.
     async fn resume_keysend(&self, payment: Keysend, patience: Duration) -> Result<PaymentState, SendError>;
 

@@ -140,6 +140,12 @@ impl Backend {
         NodeId::from(self.key.public_key(SECP256K1))
     }
 
+    /// The event that tells of a payment's failure was not taken yet.
+    pub(super) fn failure_waits(&self, hash: &PaymentHash) -> bool {
+        let tells = |event: &LightningEvent| matches!(event, LightningEvent::PaymentFailed { hash: failed, .. } if failed == hash);
+        self.events.iter().any(tells)
+    }
+
     /// Other nodes can reach it, and it them.
     pub(super) const fn reachable(&self) -> bool {
         self.up && self.online

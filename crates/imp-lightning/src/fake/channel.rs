@@ -15,6 +15,8 @@ pub(super) struct FakeChannel {
     pub(super) announced: bool,
     pub(super) funding: String,
     pub(super) state: ChannelState,
+    /// Payments could go over it at some time.
+    pub(super) was_ready: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,11 @@ impl FakeChannel {
 
     pub(super) fn joins(&self, one: &NodeId, other: &NodeId) -> bool {
         self.ends == [*one, *other] || self.ends == [*other, *one]
+    }
+
+    pub(super) const fn make_ready(&mut self) {
+        self.state = ChannelState::Ready;
+        self.was_ready = true;
     }
 
     /// What is in flight on it can come to its end.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
 
-use crate::fake::backend::{Content, Stage};
+use crate::fake::backend::{Content, Payment, Stage};
 use crate::fake::channel::ChannelState;
 use crate::fake::world::World;
 use crate::fake::{FakeNetwork, Moment};
@@ -111,8 +111,23 @@ impl FakeNode {
         .await
     }
 
+    /// How a payment stands that may be known. While the event of its failure waits, only that event tells.
+    async fn known(&self, hash: PaymentHash, patience: Duration) -> Result<Option<PaymentState>, SendError> {
+        let decided = self.network.wait_for(|world| {
+            if !self.runs(world) {
+                return Some(Err(Stopped));
+            }
+            let node = world.node(&self.id);
+            (!node.failure_waits(&hash)).then(|| Ok(node.payments.get(&hash).map(Payment::state)))
+        });
+        match tokio::time::timeout(patience, decided).await {
+            Ok(state) => Ok(state?),
+            Err(_) => Err(SendError::Unknown("events wait to be taken".to_owned())),
+        }
+    }
+
     fn state_of(&self, hash: PaymentHash) -> Result<Option<PaymentState>, Stopped> {
-        self.call(|world| world.node(&self.id).payments.get(&hash).map(|payment| payment.state()))
+        self.call(|world| world.node(&self.id).payments.get(&hash).map(Payment::state))
     }
 }
 
@@ -169,8 +184,8 @@ impl LightningNode for FakeNode {
         self.submit(|world| world.begin_keysend(&self.id, payment)).await
     }
 
-    async fn resume_keysend(&self, payment: Keysend, _patience: Duration) -> Result<PaymentState, SendError> {
-        if let Some(state) = self.state_of(payment.preimage.payment_hash())? {
+    async fn resume_keysend(&self, payment: Keysend, patience: Duration) -> Result<PaymentState, SendError> {
+        if let Some(state) = self.known(payment.preimage.payment_hash(), patience).await? {
             return Ok(state);
         }
         self.send_keysend(payment).await.map(|()| PaymentState::InFlight)
@@ -199,10 +214,10 @@ impl LightningNode for FakeNode {
         &self,
         invoice: &str,
         _fee_limit: Msat,
-        _patience: Duration,
+        patience: Duration,
     ) -> Result<PaymentState, SendError> {
         let payable = invoice::payable(invoice, &self.id, self.network())?;
-        if let Some(state) = self.state_of(payable.hash)? {
+        if let Some(state) = self.known(payable.hash, patience).await? {
             return Ok(state);
         }
         self.pay(&payable).await.map(|_| PaymentState::InFlight)

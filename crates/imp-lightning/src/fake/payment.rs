@@ -25,7 +25,8 @@ impl Payment {
     pub(super) fn state(&self) -> PaymentState {
         match &self.stage {
             Stage::Settled(preimage) => PaymentState::Settled { preimage: *preimage, fee: Some(Msat::ZERO) },
-            Stage::Failed(reason) => PaymentState::Failed(reason.clone()),
+            // As with LDK, whose records do not say why.
+            Stage::Failed(_) => PaymentState::Failed(FailureReason::Unrecorded),
             _ => PaymentState::InFlight,
         }
     }

@@ -93,7 +93,7 @@ impl World {
             let others: Vec<NodeId> = self.nodes.keys().copied().collect();
             for other in others {
                 let channel = self.add_channel(other, id, [balance, balance], true);
-                self.channels[channel].state = ChannelState::Ready;
+                self.channels[channel].make_ready();
             }
         }
         self.names.insert(name.to_owned(), id);
@@ -124,6 +124,7 @@ impl World {
             announced,
             funding: format!("{funding}:0"),
             state: ChannelState::Opening,
+            was_ready: false,
         });
         index
     }
@@ -185,7 +186,7 @@ impl World {
         if channel.state != ChannelState::Opening {
             return;
         }
-        channel.state = ChannelState::Ready;
+        channel.make_ready();
         let [a, b] = channel.ends;
         self.tell(&a, LightningEvent::ChannelReady { peer: Some(b) });
         self.tell(&b, LightningEvent::ChannelReady { peer: Some(a) });
@@ -222,11 +223,14 @@ impl World {
         let channel = &mut self.channels[index];
         channel.state = ChannelState::Closed;
         let (ends, balance) = (channel.ends, std::mem::take(&mut channel.balance));
+        let was_ready = channel.was_ready;
         for (at, end) in ends.iter().enumerate() {
             let due = self.height + blocks[at];
             self.node_mut(end).wallet.closing.push((due, balance[at]));
-            let reason = reason.to_owned();
-            self.tell(end, LightningEvent::ChannelClosed { peer: Some(ends[1 - at]), reason });
+            if was_ready {
+                let reason = reason.to_owned();
+                self.tell(end, LightningEvent::ChannelClosed { peer: Some(ends[1 - at]), reason });
+            }
         }
     }
 

@@ -8,9 +8,9 @@ use imp_core::amount::Msat;
 use imp_core::id::{NodeId, PaymentHash, Preimage};
 use ldk_node::lightning::events::{ClosureReason, PaymentFailureReason};
 use ldk_node::payment::PaymentKind;
-use ldk_node::{Event, Node};
+use ldk_node::{Event, Node, UserChannelId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::ldk::names::{self, payment_id};
 use crate::ldk::send::preimage_of;
@@ -29,7 +29,7 @@ pub(super) struct EventGate {
 }
 
 impl EventGate {
-    /// Whether the queue has been empty in this run, so that no event of an earlier run waits to be taken.
+    /// Whether the queue has been empty at some time in this run, so that no event of an earlier run waits to be taken.
     pub(super) fn is_drained(&self, node: &Node) -> bool {
         if node.next_event().is_none() {
             self.drained.store(true, Ordering::Release);
@@ -60,17 +60,36 @@ impl LdkNode {
                 drop((node, guard));
                 return pending().await;
             };
-            if let Some(told) = self.shared.tell(&node, event) {
-                self.shared.events.handed_out.store(true, Ordering::Release);
-                return told;
-            }
-            drop(node);
-            if let Err(fault) = self.take_off(guard).await {
+            let worked_off = match self.note_ready(&event).await {
+                Ok(()) => match self.shared.tell(&node, event) {
+                    Some(told) => {
+                        self.shared.events.handed_out.store(true, Ordering::Release);
+                        return told;
+                    }
+                    None => {
+                        drop(node);
+                        self.take_off(guard).await
+                    }
+                },
+                Err(fault) => {
+                    drop((node, guard));
+                    Err(fault)
+                }
+            };
+            if let Err(fault) = worked_off {
                 // The event comes again; meanwhile the store may have recovered.
-                warn!(%fault, "an event without meaning for the daemon stays in the queue");
+                warn!(%fault, "an event stays in the queue");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
         }
+    }
+
+    /// Stores the name of a channel that is ready, before anybody hears of it.
+    async fn note_ready(&self, event: &Event) -> Result<(), LightningError> {
+        let Event::ChannelReady { user_channel_id: UserChannelId(name), .. } = *event else { return Ok(()) };
+        self.run(move |shared, _| shared.ready.note(name))
+            .await?
+            .map_err(|fault| LightningError::Failed(fault.to_string()))
     }
 
     pub(super) async fn acknowledge(&self) -> Result<(), LightningError> {
@@ -83,8 +102,15 @@ impl LdkNode {
     }
 
     async fn take_off(&self, guard: OwnedMutexGuard<()>) -> Result<(), LightningError> {
-        self.run(move |_, node| {
+        self.run(move |shared, node| {
+            let closed = match node.next_event() {
+                Some(Event::ChannelClosed { user_channel_id: UserChannelId(name), .. }) => Some(name),
+                _ => None,
+            };
             let taken = node.event_handled();
+            if let Some(name) = closed.filter(|_| taken.is_ok()) {
+                shared.ready.forget(name);
+            }
             drop(guard);
             taken
         })
@@ -136,16 +162,20 @@ impl Shared {
             Event::ChannelReady { counterparty_node_id, .. } => {
                 Some(LightningEvent::ChannelReady { peer: counterparty_node_id.map(NodeId::from) })
             }
-            Event::ChannelClosed { channel_id, counterparty_node_id, reason, .. } => {
+            Event::ChannelClosed { channel_id, user_channel_id, counterparty_node_id, reason } => {
                 if reason.as_ref().is_some_and(is_agreed) {
                     let mut closed = self.closed_together.lock().unwrap_or_else(PoisonError::into_inner);
                     closed.insert(channel_id);
                 }
-                Some(LightningEvent::ChannelClosed {
-                    peer: counterparty_node_id.map(NodeId::from),
-                    reason: reason
-                        .map_or_else(|| "for an unknown reason".to_owned(), |reason| reason.to_string()),
-                })
+                let peer = counterparty_node_id.map(NodeId::from);
+                let counts = self.ready.may_have_carried(user_channel_id.0, reason.as_ref());
+                let reason =
+                    reason.map_or_else(|| "for an unknown reason".to_owned(), |reason| reason.to_string());
+                if !counts {
+                    info!(?peer, "the opening of a channel broke off: {reason}");
+                    return None;
+                }
+                Some(LightningEvent::ChannelClosed { peer, reason })
             }
             Event::PaymentForwarded { .. }
             | Event::PaymentClaimable { .. }

@@ -36,8 +36,9 @@ pub(super) enum Lost {
 /// What is known of it.
 enum Finding {
     State(PaymentState),
-    /// Nothing, or a record of an earlier run that says pending.
+    /// Nothing, or a record of an earlier run that says pending, or one of a failure whose event may wait.
     Undecided {
+        /// There is a record.
         pending: bool,
         /// Whether sending it again would tell.
         readiness: Readiness,
@@ -91,6 +92,11 @@ impl Shared {
         let record =
             node.payment(&payment_id(hash)).filter(|record| record.direction == PaymentDirection::Outbound);
         let pending = record.is_some();
+        // The record of a failure does not say why, and its event does.
+        let has_failed = record.as_ref().is_some_and(|record| record.status == PaymentStatus::Failed);
+        if has_failed && node.next_event().is_some() {
+            return Finding::Undecided { pending, readiness: Readiness::No, back_for: None };
+        }
         let known = match record.map(|record| send::state_of(&record)) {
             Some(PaymentState::InFlight) => {
                 let in_flight = self.in_flight.since(hash) == Some(Since::ThisRun);

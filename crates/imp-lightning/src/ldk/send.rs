@@ -127,7 +127,7 @@ impl Shared {
 pub(super) fn state_of(record: &PaymentDetails) -> PaymentState {
     match record.status {
         PaymentStatus::Pending => PaymentState::InFlight,
-        PaymentStatus::Failed => PaymentState::Failed(FailureReason::Other("the payment failed".to_owned())),
+        PaymentStatus::Failed => PaymentState::Failed(FailureReason::Unrecorded),
         PaymentStatus::Succeeded => match preimage_of(record) {
             Some(preimage) => PaymentState::Settled { preimage, fee: record.fee_paid_msat.map(Msat) },
             // Records of Lightning payments have it from the moment they succeed.

@@ -24,6 +24,7 @@ use crate::ldk::log::LdkLog;
 use crate::ldk::names::public_key;
 use crate::ldk::peers::AddressBook;
 use crate::ldk::preflight;
+use crate::ldk::ready::ReadyChannels;
 use crate::ldk::store::LdkStore;
 use crate::ldk::{Engine, LdkNode, Phase, SeenAt, Shared};
 
@@ -67,18 +68,23 @@ impl LdkNode {
         let task = {
             let (handle, store) = (handle.clone(), Arc::clone(&store));
             runtime.spawn_blocking(move || {
-                let peers = AddressBook::open(blobs).map_err(|BlobError(_)| StartError::Store)?;
+                let unread = |BlobError(_)| StartError::Store;
+                let peers = AddressBook::open(Arc::clone(&blobs)).map_err(unread)?;
+                let ready = ReadyChannels::open(blobs).map_err(unread)?;
                 let (node, seen_before) = setup.start(handle, store)?;
-                Ok((node, seen_before, peers))
+                for channel in node.list_channels().iter().filter(|channel| channel.is_channel_ready) {
+                    ready.note(channel.user_channel_id.0).map_err(unread)?;
+                }
+                Ok(Started { node, seen_before, peers, ready })
             })
         };
         let mut starting = Starting { task, engine: Some(Engine { runtime, store }) };
-        let (node, seen_before, peers) = match tokio::time::timeout(START_PATIENCE, &mut starting.task).await
-        {
-            Ok(Ok(started)) => started?,
-            Ok(Err(_)) => return Err(StartError::Failed("the Lightning library failed".to_owned())),
-            Err(_) => return Err(StartError::TimedOut(START_PATIENCE)),
-        };
+        let Started { node, seen_before, peers, ready } =
+            match tokio::time::timeout(START_PATIENCE, &mut starting.task).await {
+                Ok(Ok(started)) => started?,
+                Ok(Err(_)) => return Err(StartError::Failed("the Lightning library failed".to_owned())),
+                Err(_) => return Err(StartError::TimedOut(START_PATIENCE)),
+            };
         let id = NodeId::from(node.node_id());
         info!(%id, network = %config.network, chain = %config.chain.url(), "the Lightning node runs");
         let shared = Arc::new(Shared {
@@ -93,6 +99,7 @@ impl LdkNode {
             phase: watch::Sender::new(Phase::Running),
             events: EventGate::default(),
             peers,
+            ready,
             chain: config.chain,
             transfers: Mutex::default(),
             closed_together: Mutex::default(),
@@ -105,8 +112,16 @@ impl LdkNode {
 
 /// A start under way. If it is given up, what was started must not run on beside the next try.
 struct Starting {
-    task: JoinHandle<Result<(Node, SeenAt, AddressBook), StartError>>,
+    task: JoinHandle<Result<Started, StartError>>,
     engine: Option<Engine>,
+}
+
+/// A node that runs, and what was read along with it.
+struct Started {
+    node: Node,
+    seen_before: SeenAt,
+    peers: AddressBook,
+    ready: ReadyChannels,
 }
 
 impl Drop for Starting {

@@ -17,7 +17,7 @@ pub enum LightningEvent {
         /// What forwarding nodes got, where the backend knows it.
         fee: Option<Msat>,
     },
-    /// A payment of ours failed. Definite only if no channel of ours closed since it was begun.
+    /// A payment of ours failed. Definite only if no channel of ours that was ready closed since it was begun.
     PaymentFailed {
         /// Which one.
         hash: PaymentHash,
@@ -38,7 +38,8 @@ pub enum LightningEvent {
         /// The other end.
         peer: Option<NodeId>,
     },
-    /// A channel is gone, and what was in flight on it is undecided until the chain decides it.
+    /// A channel that was ready is gone, and what was in flight on it is undecided until the chain decides it. That an
+    /// opening broke off is not told: anybody can make one break off, and no payment is in doubt for it.
     ChannelClosed {
         /// The other end.
         peer: Option<NodeId>,

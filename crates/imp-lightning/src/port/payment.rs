@@ -52,6 +52,8 @@ pub enum FailureReason {
     RetriesExhausted,
     /// The time for trying was over.
     TimedOut,
+    /// Of the failure only the fact is known, as of one that is looked up later: the recipient may have refused it.
+    Unrecorded,
     /// Anything else, in the backend's words.
     Other(String),
 }
@@ -63,6 +65,7 @@ impl fmt::Display for FailureReason {
             Self::RecipientRejected => f.write_str("the node refused the payment"),
             Self::RetriesExhausted => f.write_str("no path carried the payment"),
             Self::TimedOut => f.write_str("the payment found no path in time"),
+            Self::Unrecorded => f.write_str("the payment failed, it is not known why"),
             Self::Other(text) => f.write_str(text),
         }
     }

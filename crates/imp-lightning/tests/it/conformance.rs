@@ -69,6 +69,7 @@ macro_rules! conformance {
             events::nothing_is_acknowledged_before_it_was_handed_out,
             resume::a_settled_keysend_is_known_after_a_restart,
             resume::a_failed_keysend_is_known_after_a_restart,
+            resume::a_failure_is_undecided_until_its_event_has_told_why,
             resume::a_keysend_that_never_went_is_sent,
             resume::a_keysend_in_flight_over_a_restart_pays_once,
             resume::a_settled_invoice_is_known_after_a_restart,
@@ -98,6 +99,8 @@ macro_rules! conformance {
             closing::a_peer_with_a_channel_stays_connected,
             closing::a_channel_closed_by_both_ends_is_money_on_the_chain,
             closing::a_channel_closed_alone_is_money_on_the_chain_later,
+            closing::the_end_of_a_channel_that_was_never_ready_is_no_event,
+            closing::a_channel_that_was_ready_in_an_earlier_run_closes_with_an_event,
         }
     };
     (@tests $lab:ty, #[$test:meta], $($group:ident :: $name:ident,)*) => {

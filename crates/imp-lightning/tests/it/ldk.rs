@@ -12,6 +12,7 @@ use imp_lightning::{
     SendError,
 };
 
+use crate::conformance::closing::passes_with_no_channel_closed;
 use crate::conformance::invoice::expired_invoice_for;
 use crate::conformance::{Lab, Side, conformance, event, keysend, outcome, receipt, stranger, until};
 use crate::ldk_lab::LdkLab;
@@ -126,6 +127,62 @@ async fn an_announced_address_is_remembered_and_dialled() {
         a.channels().await.unwrap().iter().all(|channel| channel.usable).then_some(())
     })
     .await;
+    lab.down().await;
+}
+
+#[tokio::test]
+async fn channels_that_break_before_their_funding_put_no_failure_in_doubt() {
+    let mut lab = line().await;
+    lab.add_node().await;
+    let (a, b, c) = (lab.node(Side::A), lab.node(Side::B), lab.node(Side::C));
+    let first = keysend(c.id(), b"");
+    until("A knows a path to C", async || a.send_keysend(first.clone()).await.ok()).await;
+    passes_with_no_channel_closed(&*a, first.preimage.payment_hash()).await;
+    lab.stop(Side::C).await;
+    until("B sees that C is away", async || {
+        let channels = b.channels().await.unwrap();
+        channels.iter().any(|channel| channel.peer == c.id() && !channel.usable).then_some(())
+    })
+    .await;
+
+    // An opener that keeps no reserve has nothing left for the fee of a channel that takes all it has.
+    let stranger = &mut lab.nodes[3];
+    stranger.node.shutdown().await;
+    stranger.config.trusted_peers = vec![a.id()];
+    stranger.node = LdkNode::start(stranger.config.clone(), stranger.blobs.clone()).await.unwrap();
+    let (stranger, address) = (stranger.node.clone(), lab.address(Side::A));
+    let all_it_has = stranger.status().await.unwrap().onchain_sat;
+    let lost = keysend(c.id(), b"");
+    let hash = lost.preimage.payment_hash();
+    a.send_keysend(lost).await.unwrap();
+    for _ in 0..3 {
+        let channel = OpenChannel {
+            peer: a.id(),
+            address: address.clone(),
+            capacity_sat: all_it_has,
+            push: Msat::ZERO,
+            announce: false,
+        };
+        stranger.open_channel(channel).await.unwrap();
+        until("the opening has failed", async || stranger.channels().await.unwrap().is_empty().then_some(()))
+            .await;
+        stranger.disconnect(&a.id()).await.unwrap();
+        until("A sees that the stranger is gone", async || {
+            let peers = a.list_peers().await.unwrap();
+            (!peers.iter().any(|peer| peer.id == stranger.id())).then_some(())
+        })
+        .await;
+    }
+    let failed = event(&*a, "the payment failed", |event| match event {
+        LightningEvent::PaymentFailed { hash: failed, reason } if *failed == hash => Some(reason.clone()),
+        LightningEvent::ChannelClosed { reason, .. } => panic!("told of a closed channel: {reason}"),
+        _ => None,
+    })
+    .await;
+    assert!(matches!(failed, FailureReason::NoRoute | FailureReason::RetriesExhausted), "{failed:?}");
+    let fence = keysend(b.id(), b"");
+    a.send_keysend(fence.clone()).await.unwrap();
+    passes_with_no_channel_closed(&*a, fence.preimage.payment_hash()).await;
     lab.down().await;
 }
 

@@ -55,7 +55,8 @@ pub(super) fn of_payment(cause: FailureCause, text: &str) -> Error {
 pub(super) const fn cause(reason: &FailureReason) -> FailureCause {
     match reason {
         FailureReason::NoRoute => FailureCause::NoRoute,
-        FailureReason::RecipientRejected => FailureCause::RecipientRejected,
+        // Where the reason was lost it may have been this one.
+        FailureReason::RecipientRejected | FailureReason::Unrecorded => FailureCause::RecipientRejected,
         FailureReason::RetriesExhausted => FailureCause::RetriesExhausted,
         FailureReason::TimedOut => FailureCause::TimedOut,
         _ => FailureCause::Other,

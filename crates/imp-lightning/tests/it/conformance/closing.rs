@@ -1,9 +1,10 @@
 //! Peers, and channels that are closed.
 
-use imp_core::id::NodeId;
-use imp_lightning::{LightningError, LightningEvent, LightningNode, Peer};
+use imp_core::amount::Msat;
+use imp_core::id::{NodeId, PaymentHash};
+use imp_lightning::{LightningError, LightningEvent, LightningNode, OpenChannel, Peer};
 
-use super::{Lab, Side, event, stranger, until};
+use super::{Lab, Side, event, keysend, stranger, until};
 
 async fn peer(node: &dyn LightningNode, id: &NodeId) -> Option<Peer> {
     node.list_peers().await.unwrap().into_iter().find(|peer| peer.id == *id)
@@ -103,4 +104,50 @@ pub(crate) async fn a_channel_closed_alone_is_money_on_the_chain_later<L: Lab>(l
     closed(&*b, a.id()).await;
     back_on_chain(lab, &*b, worth_b).await;
     back_on_chain(lab, &*a, worth_a).await;
+}
+
+/// Waits until a payment has passed the node, which tells of no closed channel until then.
+pub(crate) async fn passes_with_no_channel_closed(node: &dyn LightningNode, payment: PaymentHash) {
+    event(node, "the payment passes", |event| match event {
+        LightningEvent::PaymentSettled { hash, .. } | LightningEvent::PaymentReceived { hash, .. } => {
+            (*hash == payment).then_some(())
+        }
+        LightningEvent::ChannelClosed { reason, .. } => panic!("told of a closed channel: {reason}"),
+        _ => None,
+    })
+    .await;
+}
+
+pub(crate) async fn the_end_of_a_channel_that_was_never_ready_is_no_event<L: Lab>(lab: &mut L) {
+    let (a, b) = (lab.node(Side::A), lab.node(Side::B));
+    let channel = OpenChannel {
+        peer: b.id(),
+        address: lab.address(Side::B),
+        capacity_sat: 200_000,
+        push: Msat::ZERO,
+        announce: false,
+    };
+    let name = a.open_channel(channel).await.unwrap();
+    until("the opening is given up", async || a.close_channel(name, true).await.ok()).await;
+    for node in [&a, &b] {
+        until("the channel is gone", async || (node.channels().await.unwrap().len() == 1).then_some(()))
+            .await;
+    }
+    let payment = keysend(b.id(), b"");
+    let hash = payment.preimage.payment_hash();
+    a.send_keysend(payment).await.unwrap();
+    for node in [&*a, &*b] {
+        passes_with_no_channel_closed(node, hash).await;
+    }
+}
+
+pub(crate) async fn a_channel_that_was_ready_in_an_earlier_run_closes_with_an_event<L: Lab>(lab: &mut L) {
+    let (a, b) = (lab.node(Side::A), lab.node(Side::B).id());
+    let name = a.channels().await.unwrap()[0].user_channel_id;
+    a.close_channel(name, true).await.unwrap();
+    let told = a.next_event().await;
+    assert!(matches!(&told, LightningEvent::ChannelClosed { peer, .. } if *peer == Some(b)), "{told:?}");
+    lab.stop(Side::A).await;
+    lab.start(Side::A).await;
+    closed(&*lab.node(Side::A), b).await;
 }

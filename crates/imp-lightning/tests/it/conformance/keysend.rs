@@ -158,12 +158,13 @@ pub(crate) async fn a_refused_keysend_fails_for_the_recipients_reason<L: Lab>(la
     let refused = refused_keysend(lab).await;
     let a = lab.node(Side::A);
     let hash = refused.preimage.payment_hash();
+    assert_eq!(outcome(&*a, hash).await, Err(FailureReason::RecipientRejected));
     let state = a.payment(hash).await.unwrap();
     assert!(matches!(state, Some(PaymentState::Failed(_))), "{state:?}");
     assert_eq!(a.send_keysend(refused).await, Err(SendError::Known));
 }
 
-/// A keysend of A that B refused: B has used the preimage itself, in a payment to C.
+/// A keysend of A that B refuses: B has used the preimage itself, in a payment to C.
 pub(crate) async fn refused_keysend<L: Lab>(lab: &mut L) -> imp_lightning::Keysend {
     lab.add_third().await;
     let (a, b, c) = (lab.node(Side::A), lab.node(Side::B), lab.node(Side::C));
@@ -174,7 +175,6 @@ pub(crate) async fn refused_keysend<L: Lab>(lab: &mut L) -> imp_lightning::Keyse
 
     let second = imp_lightning::Keysend { recipient: b.id(), ..first };
     a.send_keysend(second.clone()).await.unwrap();
-    assert_eq!(outcome(&*a, hash).await, Err(FailureReason::RecipientRejected));
     second
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imp_core::amount::Msat;
-use imp_lightning::{FailureReason, InvoiceFault, PaymentState, SendError, read_invoice};
+use imp_lightning::{FailureReason, InvoiceFault, LightningEvent, PaymentState, SendError, read_invoice};
 
 use super::invoice::{FEE_LIMIT, HOUR, expired_invoice};
 use super::keysend::refused_keysend;
@@ -25,10 +25,27 @@ pub(crate) async fn a_settled_keysend_is_known_after_a_restart<L: Lab>(lab: &mut
 
 pub(crate) async fn a_failed_keysend_is_known_after_a_restart<L: Lab>(lab: &mut L) {
     let refused = refused_keysend(lab).await;
+    assert!(outcome(&*lab.node(Side::A), refused.preimage.payment_hash()).await.is_err());
     lab.stop(Side::A).await;
     lab.start(Side::A).await;
-    let state = lab.node(Side::A).resume_keysend(refused, PATIENCE).await.unwrap();
-    assert!(matches!(state, PaymentState::Failed(_)), "{state:?}");
+    let state = lab.node(Side::A).resume_keysend(refused, PATIENCE).await;
+    assert_eq!(state, Ok(PaymentState::Failed(FailureReason::Unrecorded)));
+}
+
+pub(crate) async fn a_failure_is_undecided_until_its_event_has_told_why<L: Lab>(lab: &mut L) {
+    let refused = refused_keysend(lab).await;
+    let hash = refused.preimage.payment_hash();
+    let rejected = LightningEvent::PaymentFailed { hash, reason: FailureReason::RecipientRejected };
+    assert_eq!(lab.node(Side::A).next_event().await, rejected);
+    lab.stop(Side::A).await;
+    lab.start(Side::A).await;
+
+    let a = lab.node(Side::A);
+    let early = a.resume_keysend(refused.clone(), Duration::from_secs(1)).await;
+    assert!(matches!(early, Err(SendError::Unknown(_))), "{early:?}");
+    assert_eq!(outcome(&*a, hash).await, Err(FailureReason::RecipientRejected));
+    let state = a.resume_keysend(refused, PATIENCE).await;
+    assert_eq!(state, Ok(PaymentState::Failed(FailureReason::Unrecorded)));
 }
 
 pub(crate) async fn a_keysend_that_never_went_is_sent<L: Lab>(lab: &mut L) {
