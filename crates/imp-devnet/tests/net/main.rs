@@ -11,5 +11,6 @@ mod commits;
 mod crashes;
 mod lab;
 mod messages;
+mod payments;
 mod program;
 mod restarts;
