@@ -11,7 +11,7 @@ use imp_core::id::{MessageId, NodeId};
 use imp_core::order::Position;
 use imp_core::parts::{
     Added, GivenUp, MAX_UNFINISHED_BYTES, MAX_UNFINISHED_BYTES_PER_SENDER, Parts, UNFINISHED_KEPT,
-    Unfinished, first_to_go,
+    Unfinished, to_go,
 };
 use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Header, PartOf};
@@ -94,21 +94,23 @@ fn make_room(bytes: &[u8]) {
         bytes: usize::from(u16::from_be_bytes([op[2], op[3]])) << (op[0] / 16),
         since: NOW.minus(Duration::from_secs(u64::from(op[1]) * 400)),
     };
-    let mut unfinished: Vec<Unfinished> = bytes.chunks_exact(4).map(message).collect();
-    while let Some((at, why)) = first_to_go(&unfinished, NOW) {
-        let gone = unfinished[at];
-        let held_by = |sender| sum(unfinished.iter().filter(|other| other.sender == sender));
-        let its_oldest =
-            unfinished.iter().all(|other| other.sender != gone.sender || other.since >= gone.since);
+    let all: Vec<Unfinished> = bytes.chunks_exact(4).map(message).collect();
+    let mut kept: Vec<Option<Unfinished>> = all.iter().copied().map(Some).collect();
+    for (at, why) in to_go(&all, NOW) {
+        let left = || kept.iter().flatten();
+        let gone = kept[at].expect("each goes once");
+        let held_by = |sender| sum(left().filter(|other| other.sender == sender));
+        let its_oldest = left().all(|other| other.sender != gone.sender || other.since >= gone.since);
         let holds_most = SENDERS.iter().all(|sender| held_by(*sender) <= held_by(gone.sender));
         match why {
             GivenUp::TooOld => assert!(NOW.since(gone.since) >= UNFINISHED_KEPT),
             GivenUp::SenderLimit => assert!(held_by(gone.sender) > MAX_UNFINISHED_BYTES_PER_SENDER),
-            GivenUp::TotalLimit => assert!(sum(unfinished.iter()) > MAX_UNFINISHED_BYTES),
+            GivenUp::TotalLimit => assert!(sum(left()) > MAX_UNFINISHED_BYTES),
         }
         assert!(its_oldest && (holds_most || why == GivenUp::TooOld));
-        unfinished.swap_remove(at);
+        kept[at] = None;
     }
+    let unfinished: Vec<Unfinished> = kept.into_iter().flatten().collect();
     assert!(unfinished.iter().all(|message| NOW.since(message.since) < UNFINISHED_KEPT));
     assert!(sum(unfinished.iter()) <= MAX_UNFINISHED_BYTES);
     for sender in *SENDERS {
