@@ -1,6 +1,8 @@
 use std::os::unix::fs::PermissionsExt;
 
+use imp_api::proto::messaging::messaging_client::MessagingClient;
 use tokio::net::UnixStream;
+use tonic::transport::Endpoint;
 
 use super::super::unix::{FILE_NAME, OwnerSocket, SocketError};
 use super::*;
@@ -64,6 +66,25 @@ async fn the_host_does_not_matter_but_the_origin_does() {
         let answer = raw(&node, &send("who", headers)).await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{headers}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn the_rules_hold_for_grpc_too() {
+    let node = TestNode::start().await;
+    let endpoint = Endpoint::from_shared(format!("unix:{}", node.owner.display())).unwrap();
+    let channel = endpoint.origin("http://evil.example".parse().unwrap()).connect().await.unwrap();
+    let mut client = MessagingClient::new(channel);
+    let ask = |origin: Option<&'static str>| {
+        let mut request = Request::new(SendMessageRequest { msg: "who".into(), ..Default::default() });
+        if let Some(origin) = origin {
+            request.metadata_mut().insert("origin", origin.parse().unwrap());
+        }
+        request
+    };
+    assert_eq!(client.send_message(ask(None)).await.unwrap().into_inner().id, "owner");
+    assert!(client.send_message(ask(Some("https://app.example"))).await.is_ok());
+    let refused = client.send_message(ask(Some("http://evil.example"))).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }
 
 #[tokio::test]
