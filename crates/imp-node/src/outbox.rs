@@ -13,7 +13,7 @@
 //! preimage and the same message id. A crash between any two steps leaves a row from which [`Outbox::recover`] goes on.
 
 mod again;
-mod failure;
+pub(crate) mod failure;
 mod kept;
 mod outcome;
 mod own;

@@ -52,7 +52,7 @@ pub(super) fn of_payment(cause: FailureCause, text: &str) -> Error {
 }
 
 /// What a backend's reason means for the next step.
-pub(super) const fn cause(reason: &FailureReason) -> FailureCause {
+pub(crate) const fn cause(reason: &FailureReason) -> FailureCause {
     match reason {
         FailureReason::NoRoute => FailureCause::NoRoute,
         // Where the reason was lost it may have been this one.
@@ -64,18 +64,19 @@ pub(super) const fn cause(reason: &FailureReason) -> FailureCause {
 }
 
 /// What a refusal to begin a payment means for the next step.
-pub(super) const fn refusal(error: &SendError) -> FailureCause {
+pub(crate) const fn refusal(error: &SendError) -> FailureCause {
     match error {
         SendError::Busy => FailureCause::RetriesExhausted,
         SendError::NoRoute(_) => FailureCause::NoRoute,
         SendError::InsufficientBalance { .. } => FailureCause::InsufficientBalance,
-        SendError::Invalid(_) => FailureCause::Invalid,
+        SendError::Invalid(_) | SendError::InvalidInvoice(_) => FailureCause::Invalid,
         SendError::Unavailable(_) => FailureCause::Unavailable,
         _ => FailureCause::Other,
     }
 }
 
-const fn code(cause: FailureCause) -> Code {
+/// What kind of error a payment that failed is.
+pub(crate) const fn code(cause: FailureCause) -> Code {
     match cause {
         FailureCause::Invalid => Code::InvalidArgument,
         FailureCause::InsufficientBalance | FailureCause::RecipientRejected => Code::FailedPrecondition,
@@ -83,7 +84,8 @@ const fn code(cause: FailureCause) -> Code {
     }
 }
 
-const fn reason(cause: FailureCause) -> &'static str {
+/// The machine-readable reason of a payment that failed.
+pub(crate) const fn reason(cause: FailureCause) -> &'static str {
     match cause {
         FailureCause::NoRoute => "NO_ROUTE",
         FailureCause::RecipientRejected => "RECIPIENT_REJECTED",

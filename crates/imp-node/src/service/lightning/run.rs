@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Inner, Outcome, Paid};
 use crate::error::Error;
 use crate::idempotency::Claim;
-use crate::outbox::too_little;
+use crate::outbox::{failure, too_little};
 use crate::runtime::tasks::Detached;
 use crate::store::StoreError;
 use crate::store::idempotency::NewKey;
@@ -22,7 +22,10 @@ use crate::store::payment::{Means, Payment, PaymentEnd, PaymentStatus};
 /// How long the backend looks for a payment in one go.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(45);
 
-/// How long a payment is looked for in all. Beyond it one that had never gone would surprise whoever asked for it.
+/// How long after its begin a keysend may still be made, as many hours as an invoice lasts that says nothing else.
+const MAKE_KEYSEND_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a payment is looked for in one run. Beyond it one that had never gone would surprise whoever asked for it.
 const LOOK_UP_FOR: Duration = Duration::from_secs(600);
 
 /// Pause between two such looks.
@@ -79,7 +82,7 @@ impl Inner {
             };
             // Nothing was sent, so that the same payment may be handed over again.
             refusals += 1;
-            let (cause, now) = (cause_of_refusal(&error), self.clock.now());
+            let (cause, now) = (failure::refusal(&error), self.clock.now());
             let Some(again) = attempt_until.retry_at(cause, refusals, now) else {
                 let event = AttemptEvent::Refused(cause);
                 return Ok(self.take_failure(&payment.hash, event, refused(&error)).await?);
@@ -110,6 +113,11 @@ impl Inner {
     async fn look_up(&self, payment: &Payment) -> Result<(), Error> {
         let hash = payment.hash;
         self.note(&hash, AttemptEvent::OutcomeLost);
+        if matches!(payment.means, Means::Keysend(_))
+            && self.clock.now().since(payment.begun) >= MAKE_KEYSEND_WITHIN
+        {
+            return self.look_at_old(payment).await;
+        }
         let until = Instant::now() + LOOK_UP_FOR;
         loop {
             match self.resume(payment).await {
@@ -121,7 +129,7 @@ impl Inner {
                     return Ok(self.settle(Paid { hash, preimage, fee }).await?);
                 }
                 Ok(PaymentState::Failed(reason)) => {
-                    return Ok(self.fail(payment, cause(&reason), failed(&reason)).await?);
+                    return Ok(self.fail(payment, failure::cause(&reason), failed(&reason)).await?);
                 }
                 Err(SendError::Unknown(_) | SendError::Unavailable(_)) if Instant::now() < until => {
                     tokio::time::sleep(LOOK_UP_PAUSE).await;
@@ -137,10 +145,30 @@ impl Inner {
                 Err(SendError::Unavailable(text)) => return Err(Error::unavailable(text).of_payment()),
                 // It had never gone, and does not go now.
                 Err(error) => {
-                    return Ok(self.fail(payment, cause_of_refusal(&error), refused(&error)).await?);
+                    return Ok(self.fail(payment, failure::refusal(&error), refused(&error)).await?);
                 }
             }
         }
+    }
+
+    /// Finds out about a keysend that is too old to be made now: nobody reckons with it any more, and to look for it as the
+    /// backend does would make it. An invoice that is too old has expired.
+    async fn look_at_old(&self, payment: &Payment) -> Result<(), Error> {
+        let hash = payment.hash;
+        match self.node.payment(hash).await.map_err(|error| Error::from(error).of_payment())? {
+            Some(PaymentState::Settled { preimage, fee }) => {
+                self.settle(Paid { hash, preimage, fee }).await?
+            }
+            Some(PaymentState::Failed(reason)) => {
+                self.fail(payment, failure::cause(&reason), failed(&reason)).await?;
+            }
+            Some(PaymentState::InFlight) | None => {
+                let error =
+                    Error::unavailable("the daemon did not run for a day, and it is too old to be made");
+                self.take_failure(&hash, AttemptEvent::OutcomeLost, error).await?;
+            }
+        }
+        Ok(())
     }
 
     fn note(&self, hash: &PaymentHash, event: AttemptEvent) {
@@ -169,7 +197,7 @@ impl Inner {
             tracing::debug!(payment = %hash, "the failure of an earlier try is told again");
             return Ok(());
         }
-        self.fail(&kept.payment, cause(reason), failed(reason)).await
+        self.fail(&kept.payment, failure::cause(reason), failed(reason)).await
     }
 
     /// A payment failed: definitely, unless a channel closed since it was begun.
@@ -217,29 +245,6 @@ fn keysend(payment: &Payment, preimage: Preimage) -> Keysend {
     }
 }
 
-/// What a backend's reason means.
-const fn cause(reason: &FailureReason) -> FailureCause {
-    match reason {
-        FailureReason::NoRoute => FailureCause::NoRoute,
-        FailureReason::RecipientRejected => FailureCause::RecipientRejected,
-        FailureReason::RetriesExhausted => FailureCause::RetriesExhausted,
-        FailureReason::TimedOut => FailureCause::TimedOut,
-        _ => FailureCause::Other,
-    }
-}
-
-/// What a refusal to begin a payment means.
-const fn cause_of_refusal(error: &SendError) -> FailureCause {
-    match error {
-        SendError::Busy => FailureCause::RetriesExhausted,
-        SendError::NoRoute(_) => FailureCause::NoRoute,
-        SendError::InsufficientBalance { .. } => FailureCause::InsufficientBalance,
-        SendError::Invalid(_) | SendError::InvalidInvoice(_) => FailureCause::Invalid,
-        SendError::Unavailable(_) => FailureCause::Unavailable,
-        _ => FailureCause::Other,
-    }
-}
-
 /// The backend refused to begin a payment.
 fn refused(error: &SendError) -> Error {
     let error = match error {
@@ -255,16 +260,13 @@ fn refused(error: &SendError) -> Error {
 
 /// A payment failed on its way.
 fn failed(reason: &FailureReason) -> Error {
-    let (code, name, hint) = match reason {
-        FailureReason::NoRoute => {
-            (Code::Unavailable, "NO_ROUTE", ": open a channel to it, or try again later")
-        }
-        FailureReason::RecipientRejected => (Code::FailedPrecondition, "RECIPIENT_REJECTED", ""),
-        FailureReason::RetriesExhausted => (Code::Unavailable, "RETRIES_EXHAUSTED", ": try again later"),
-        FailureReason::TimedOut => (Code::Unavailable, "TIMED_OUT", ": try again later"),
-        _ => (Code::Unavailable, "PAYMENT_FAILED", ""),
+    let hint = match reason {
+        FailureReason::NoRoute => ": open a channel to it, or try again later",
+        FailureReason::RetriesExhausted | FailureReason::TimedOut => ": try again later",
+        _ => "",
     };
-    Error::new(code, name, format!("{reason}{hint}")).of_payment()
+    let cause = failure::cause(reason);
+    Error::new(failure::code(cause), failure::reason(cause), format!("{reason}{hint}")).of_payment()
 }
 
 /// It cannot be told what became of a payment.

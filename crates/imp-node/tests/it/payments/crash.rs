@@ -1,8 +1,11 @@
 //! Kills of a payer at every commit and around every call to its backend: paid once, or reported failed and not paid.
 
 use imp_core::amount::Msat;
+use imp_core::id::Preimage;
 use imp_lightning::fake::{FakeNetwork, FakeOptions, Moment};
-use imp_node::store::payment::{Means, PaymentStatus};
+use imp_node::runtime::clock::{Clock, SystemClock};
+use imp_node::store::PaymentStore;
+use imp_node::store::payment::{Means, Payment, PaymentStatus};
 use imp_node::store::sqlite::Crash;
 
 use super::{balance, invoice, is_paid, none_is_open, paying, payments, sending};
@@ -88,4 +91,28 @@ async fn a_payer_killed_around_a_call_to_the_backend_pays_once() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_keysend_that_was_not_made_for_a_day_is_not_made_any_more() {
+    let (network, bob, _, before) = start(1).await;
+    let alice = TestNode::start(&network, "alice").await;
+    let begun = |hours: u64| SystemClock.now().minus(std::time::Duration::from_secs(hours * 3600));
+    for (n, begun) in [(1, begun(25)), (2, begun(23))] {
+        let preimage = Preimage([n; 32]);
+        let payment = Payment {
+            hash: preimage.payment_hash(),
+            means: Means::Keysend(preimage),
+            payee: bob.id,
+            amount: Msat::from_sat(n.into()),
+            fee_limit: Msat::ZERO,
+            begun,
+        };
+        alice.store.begin_payment(payment, None).await.unwrap();
+    }
+    let alice = alice.restart().await;
+    none_is_open(&alice).await;
+    let states: Vec<_> = payments(&alice).await.iter().map(|kept| kept.status).collect();
+    assert_eq!(states, [PaymentStatus::Settled, PaymentStatus::Unknown], "the newest first");
+    assert_eq!(balance(&bob).await, before + Msat::from_sat(2));
 }
