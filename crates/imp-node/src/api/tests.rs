@@ -8,6 +8,7 @@ mod golden;
 mod grpc;
 mod history;
 mod http1;
+mod messages;
 mod payments;
 mod rest;
 mod unix;
