@@ -18,6 +18,7 @@ pub mod guard;
 pub mod health;
 mod line;
 pub mod link;
+pub mod metrics;
 pub mod rest;
 pub mod serve;
 mod stream;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
 use self::health::NodeState;
+use crate::telemetry::metrics::Metrics;
 
 /// The largest request that is read unless the configuration says otherwise: 4 MiB, as in the 2021 API.
 pub const DEFAULT_MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -48,6 +50,8 @@ pub struct Edge {
     pub guard: Arc<Guard>,
     /// The largest request, in bytes of its body: more is RESOURCE_EXHAUSTED.
     pub max_request_bytes: usize,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What the node is up to, for `/ready` and gRPC's health service.
     pub state: watch::Receiver<NodeState>,
     /// Cancelled when the node stops: listeners close, event streams end, calls under way may finish.

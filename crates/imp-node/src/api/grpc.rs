@@ -25,7 +25,6 @@ use futures_util::{Stream, StreamExt, stream};
 use http::Uri;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -49,8 +48,9 @@ use imp_api::proto::websocket::websocket_server::{Websocket, WebsocketServer};
 use super::health::HealthService;
 use super::line::Line;
 use super::link::Link;
-use super::serve::{Connections, MAX_CONNECTIONS, accept};
-use super::{Edge, guard, rest};
+use super::serve::{Connections, MAX_CONNECTIONS, Permit, accept};
+use super::{Edge, guard, metrics, rest};
+use crate::telemetry::metrics::Metrics;
 
 pub use calls::Calls;
 
@@ -78,6 +78,7 @@ pub struct ServeError(#[from] tonic::transport::Error);
 pub struct Services {
     routes: Routes,
     max_request_bytes: usize,
+    metrics: Metrics,
 }
 
 /// Methods of [`Services`] that add one.
@@ -135,12 +136,13 @@ impl Services {
                 reflection().build_v1alpha().expect("the descriptors were made by the protobuf compiler"),
             )
             .add_service(HealthServer::new(HealthService { state: edge.state.clone() }));
-        Self { routes, max_request_bytes: edge.max_request_bytes }
+        Self { routes, max_request_bytes: edge.max_request_bytes, metrics: edge.metrics.clone() }
     }
 
     /// What [`serve`] serves and REST calls.
     pub fn into_routes(self) -> Routes {
-        Routes::from(self.routes.into_axum_router().layer(from_fn(name_errors))).prepare()
+        let named = self.routes.into_axum_router().layer(from_fn(name_errors));
+        Routes::from(named.layer(from_fn_with_state(self.metrics, metrics::count_call))).prepare()
     }
 }
 
@@ -154,7 +156,7 @@ pub async fn serve(
     routes: Routes,
     grace: Duration,
 ) -> Result<(), ServeError> {
-    let connections = Connections::new(MAX_CONNECTIONS);
+    let connections = Connections::new(MAX_CONNECTIONS, edge, "grpc");
     let incoming = stream::unfold(listener, |listener| async {
         let place = connections.place().await;
         let link = Link::tcp(accept(&listener).await);
@@ -166,13 +168,13 @@ pub async fn serve(
 /// Serves gRPC on these connections, each with what counts it, until the node stops, then lets calls under way finish for at most `grace`.
 pub(super) async fn serve_links(
     edge: &Edge,
-    links: impl Stream<Item = (Link, OwnedSemaphorePermit)>,
+    links: impl Stream<Item = (Link, Permit)>,
     routes: Routes,
     grace: Duration,
 ) -> Result<(), ServeError> {
     let guarded = routes
         .into_axum_router()
-        .layer(from_fn_with_state(edge.guard.clone(), guard::grpc_layer))
+        .layer(from_fn_with_state(edge.clone(), guard::grpc_layer))
         .layer(from_fn(rest::request_layer));
     let cut = CancellationToken::new();
     let lines = links.map(|(link, permit)| {

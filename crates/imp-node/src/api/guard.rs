@@ -10,7 +10,6 @@
 //!   resolve to this machine (DNS rebinding) shows its own name there.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -23,6 +22,7 @@ use tonic::Status;
 
 use imp_api::error::{Code, ErrorInfo, StatusBody};
 
+use super::Edge;
 use super::link::Peer;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -196,14 +196,17 @@ fn is_foreign_site(site: &str) -> bool {
 }
 
 /// The layer for REST, websocket and event streams.
-pub(super) async fn http_layer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn http_layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let claims = Claims::of(&request);
     let decision = match request.uri().path() {
-        "/health" | "/ready" => guard.decide_origin(&claims),
-        _ => guard.decide(&claims),
+        "/health" | "/ready" => edge.guard.decide_origin(&claims),
+        _ => edge.guard.decide(&claims),
     };
     match decision {
-        Err(refusal) => super::rest::error(&StatusBody::from(&refusal)),
+        Err(refusal) => {
+            edge.metrics.refused(refusal.reason());
+            super::rest::error(&StatusBody::from(&refusal))
+        }
         Ok(None) => next.run(request).await,
         Ok(Some(origin)) => {
             let preflight = preflight(&request);
@@ -221,10 +224,13 @@ pub(super) async fn http_layer(State(guard): State<Arc<Guard>>, request: Request
 }
 
 /// The layer for gRPC.
-pub(super) async fn grpc_layer(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.decide(&Claims::of(&request)) {
+pub(super) async fn grpc_layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    match edge.guard.decide(&Claims::of(&request)) {
         Ok(_) => next.run(request).await,
-        Err(refusal) => Status::from(StatusBody::from(&refusal)).into_http::<Body>(),
+        Err(refusal) => {
+            edge.metrics.refused(refusal.reason());
+            Status::from(StatusBody::from(&refusal)).into_http::<Body>()
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Ready, Self::Degraded, Self::Draining];
+
     /// The word for it on `/ready`.
     pub const fn word(self) -> &'static str {
         match self {

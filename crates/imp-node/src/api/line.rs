@@ -10,14 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::WRITE_STALL;
 use super::link::{Link, Peer};
-use super::serve::HEAD_TIMEOUT;
+use super::serve::{HEAD_TIMEOUT, Permit};
 
 /// Later than the close frame that a stalled websocket gets; the limit for all other answers.
 const LINE_STALL: Duration = WRITE_STALL.saturating_add(Duration::from_secs(10));
@@ -30,7 +29,7 @@ pub(super) struct Line<S = Link> {
     stalled: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Counts the connection as long as it lives.
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
 }
 
 /// A connection whose other end has yet to say something.
@@ -44,7 +43,7 @@ impl<S> Line<S> {
         Self { stream, opening: None, stalled: None, cut: Box::pin(cut.cancelled_owned()), _permit: None }
     }
 
-    pub(super) fn holding(self, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn holding(self, permit: Permit) -> Self {
         Self { _permit: Some(permit), ..self }
     }
 

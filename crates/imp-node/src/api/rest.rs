@@ -62,7 +62,7 @@ pub fn router(edge: &Edge, routes: Routes, more: Router) -> Router {
         .fallback(handle)
         .with_state(rest)
         .merge(more)
-        .layer(from_fn_with_state(edge.guard.clone(), guard::http_layer))
+        .layer(from_fn_with_state(edge.clone(), guard::http_layer))
         .layer(from_fn(request_layer))
 }
 

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::Edge;
 use super::line::Line;
 use super::link::{Link, Peer};
+use crate::telemetry::metrics::{Metrics, Open};
 
 /// Connections of one listener at once, websockets included. Further ones wait in the listener's queue. All listeners
 /// together leave room for the database and the Lightning node where a process may have 1,024 files open.
@@ -41,7 +43,7 @@ pub struct Connection {
     tasks: TaskTracker,
     kill: CancellationToken,
     /// Held as long as anything of the connection lives, a websocket included.
-    _permit: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<Permit>,
 }
 
 impl Connection {
@@ -62,6 +64,8 @@ impl Connection {
 /// The connections of a listener.
 pub(super) struct Connections {
     permits: Arc<Semaphore>,
+    metrics: Metrics,
+    listener: &'static str,
     tasks: TaskTracker,
     kill: CancellationToken,
 }
@@ -69,20 +73,35 @@ pub(super) struct Connections {
 /// The place of one connection among those that there may be at once.
 pub(super) struct Place {
     permit: OwnedSemaphorePermit,
+    metrics: Metrics,
+    listener: &'static str,
     tasks: TaskTracker,
     kill: CancellationToken,
 }
 
+/// Counts a connection as long as it lives: among those that there may be, and for `/metrics`.
+#[derive(Debug)]
+pub(super) struct Permit {
+    _among: OwnedSemaphorePermit,
+    _open: Open,
+}
+
 impl Connections {
-    pub(super) fn new(max: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(max));
-        Self { permits, tasks: TaskTracker::new(), kill: CancellationToken::new() }
+    pub(super) fn new(max: usize, edge: &Edge, listener: &'static str) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(max)),
+            metrics: edge.metrics.clone(),
+            listener,
+            tasks: TaskTracker::new(),
+            kill: CancellationToken::new(),
+        }
     }
 
     /// Waits until there may be one more.
     pub(super) async fn place(&self) -> Place {
         let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        Place { permit, tasks: self.tasks.clone(), kill: self.kill.clone() }
+        let (tasks, kill) = (self.tasks.clone(), self.kill.clone());
+        Place { permit, metrics: self.metrics.clone(), listener: self.listener, tasks, kill }
     }
 
     /// Runs a connection until it ends or is cut off.
@@ -114,31 +133,32 @@ impl Connections {
 
 impl Place {
     /// What counts the connection.
-    pub(super) fn into_permit(self) -> OwnedSemaphorePermit {
-        self.permit
+    pub(super) fn into_permit(self) -> Permit {
+        Permit { _among: self.permit, _open: self.metrics.connection(self.listener) }
     }
 
     /// Serves HTTP/1 until the connection ends.
     pub(super) async fn serve_http(self, link: Link, router: Router, shutdown: CancellationToken) {
         let peer = link.peer();
         let line = Line::new(link, self.kill.clone());
-        let connection = Connection { tasks: self.tasks, kill: self.kill, _permit: Arc::new(self.permit) };
+        let (tasks, kill) = (self.tasks.clone(), self.kill.clone());
+        let connection = Connection { tasks, kill, _permit: Arc::new(self.into_permit()) };
         serve(line, peer, connection, router, shutdown).await;
     }
 }
 
-/// Serves until `shutdown`, then lets what is under way finish for at most `grace`.
-pub async fn http(listener: TcpListener, router: Router, shutdown: CancellationToken, grace: Duration) {
-    let connections = Connections::new(MAX_CONNECTIONS);
+/// Serves until the node stops, then lets what is under way finish for at most `grace`.
+pub async fn http(edge: &Edge, listener: TcpListener, router: Router, grace: Duration) {
+    let connections = Connections::new(MAX_CONNECTIONS, edge, "http");
     let accepting = async {
         loop {
             let place = connections.place().await;
             let link = Link::tcp(accept(&listener).await);
-            let (router, shutdown) = (router.clone(), shutdown.clone());
+            let (router, shutdown) = (router.clone(), edge.shutdown.clone());
             connections.spawn(place, move |place| place.serve_http(link, router, shutdown));
         }
     };
-    shutdown.run_until_cancelled(accepting).await;
+    edge.shutdown.run_until_cancelled(accepting).await;
     drop(listener);
     connections.end(grace, "http").await;
 }

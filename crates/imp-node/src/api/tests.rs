@@ -42,6 +42,7 @@ use super::health::NodeState;
 use super::link::Peer;
 use super::unix::OwnerSocket;
 use super::{DEFAULT_MAX_REQUEST_BYTES, Edge};
+use crate::telemetry::metrics::Metrics;
 
 /// Longer than anything here takes, shorter than a test run may hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -135,6 +136,7 @@ impl TestNode {
         let edge = Edge {
             guard: Arc::new(Guard::new(&["node.example".into()], &["https://app.example".into()])),
             max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
+            metrics: Metrics::default(),
             state: state_seen,
             shutdown: shutdown.clone(),
         };
@@ -148,7 +150,7 @@ impl TestNode {
         let router = super::rest::router(&edge, routes.clone(), more);
         let served = tokio::spawn(async move {
             let owner = super::unix::serve(owner_socket, &edge, router.clone(), routes.clone(), GRACE);
-            let http = super::serve::http(http_listener, router, edge.shutdown.clone(), GRACE);
+            let http = super::serve::http(&edge, http_listener, router, GRACE);
             let grpc = super::grpc::serve(&edge, grpc_listener, routes, GRACE);
             let ((), (), grpc) = tokio::join!(owner, http, grpc);
             grpc.unwrap();

@@ -15,14 +15,14 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::link::Link;
-use super::serve::{ACCEPT_PAUSE, Connections, HEAD_TIMEOUT, Place};
+use super::serve::{ACCEPT_PAUSE, Connections, HEAD_TIMEOUT, Permit, Place};
 use super::{Edge, grpc};
 
 /// The file's name in the data directory.
@@ -128,7 +128,7 @@ impl Drop for OwnerSocket {
 
 /// Serves until the node stops, then lets what is under way finish for at most `grace`.
 pub async fn serve(socket: OwnerSocket, edge: &Edge, router: Router, routes: Routes, grace: Duration) {
-    let connections = Connections::new(MAX_CONNECTIONS);
+    let connections = Connections::new(MAX_CONNECTIONS, edge, "owner");
     let (to_grpc, incoming) = mpsc::channel(1);
     let http = async {
         let accepting = async {
@@ -157,7 +157,7 @@ async fn sort(
     place: Place,
     router: Router,
     shutdown: CancellationToken,
-    to_grpc: mpsc::Sender<(Link, OwnedSemaphorePermit)>,
+    to_grpc: mpsc::Sender<(Link, Permit)>,
 ) {
     let first = shutdown.run_until_cancelled(timeout(HEAD_TIMEOUT, first_bytes(&mut stream))).await;
     let Some(Ok(Ok(first))) = first else { return };

@@ -22,15 +22,16 @@ use crate::api::grpc::{self, Calls};
 use crate::api::guard::Guard;
 use crate::api::health::NodeState;
 use crate::api::unix::{self, OwnerSocket};
-use crate::api::{docs, rest, serve};
+use crate::api::{docs, metrics, rest, serve};
 use crate::config::{ChainSource, Config};
 use crate::events::Events;
-use crate::runtime::clock::SystemClock;
+use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::shutdown::{Shutdown, StopCause};
 use crate::runtime::tasks::Tasks;
 use crate::seed::Seed;
 use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// How long calls under way may take to end by themselves once the node stops.
 const FINISH_CALLS: Duration = Duration::from_secs(2);
@@ -88,7 +89,8 @@ pub async fn run(
     seed: &Seed,
     shutdown: &Shutdown,
 ) -> Result<StopCause, RunError> {
-    let store = open_store(dir).await?;
+    let metrics = Metrics::new(SystemClock.now());
+    let store = open_store(dir, metrics.clone()).await?;
     let (work, edges) = (Tasks::new(), Tasks::new());
     let (state, states) = watch::channel(NodeState::Starting);
     let (found, services) = watch::channel(None);
@@ -100,7 +102,14 @@ pub async fn run(
         tasks: edges.clone(),
     };
     let ran = async {
-        listen(config, dir, calls, states, &edges).await?;
+        let edge = Edge {
+            guard: Arc::new(Guard::new(&config.server.allowed_hosts, &config.server.allowed_origins)),
+            max_request_bytes: config.server.max_body_bytes,
+            metrics,
+            state: states,
+            shutdown: edges.token(),
+        };
+        listen(config, dir, edge, &store, calls, &edges).await?;
         let start = Start { config, dir, seed, store: &store, work: &work };
         let lightning = tokio::select! {
             started = start.lightning() => started?,
@@ -146,8 +155,8 @@ pub async fn run(
     cause
 }
 
-async fn open_store(dir: &Path) -> Result<SqliteStore, StoreError> {
-    let mut options = SqliteOptions::in_dir(dir);
+async fn open_store(dir: &Path, metrics: Metrics) -> Result<SqliteStore, StoreError> {
+    let mut options = SqliteOptions { metrics, ..SqliteOptions::in_dir(dir) };
     options.crash = crash_of_tests();
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
     let store = opened.map_err(|_| StoreError::Closed)??;
@@ -163,8 +172,9 @@ fn crash_of_tests() -> Option<Crash> {
 async fn listen(
     config: &Config,
     dir: &Path,
+    edge: Edge,
+    store: &SqliteStore,
     calls: Calls,
-    state: watch::Receiver<NodeState>,
     edges: &Tasks,
 ) -> Result<(), RunError> {
     let server = &config.server;
@@ -174,12 +184,6 @@ async fn listen(
     }
     let grpc_listener = bind(server.grpc_addr, "server.grpc_addr", "IMP_SERVER_GRPC_ADDR").await?;
     let http_listener = bind(server.http_addr, "server.http_addr", "IMP_SERVER_HTTP_ADDR").await?;
-    let edge = Edge {
-        guard: Arc::new(Guard::new(&server.allowed_hosts, &server.allowed_origins)),
-        max_request_bytes: server.max_body_bytes,
-        state,
-        shutdown: edges.token(),
-    };
     let calls = Arc::new(calls);
     let routes = grpc::Services::new(&edge)
         .messages(Arc::clone(&calls))
@@ -191,7 +195,9 @@ async fn listen(
         .signing(Arc::clone(&calls))
         .node(calls)
         .into_routes();
-    let router = rest::router(&edge, routes.clone(), docs::router());
+    let journal = Arc::new(store.clone());
+    let more = docs::router().merge(metrics::router(edge.metrics.clone(), journal, edge.state.clone()));
+    let router = rest::router(&edge, routes.clone(), more);
     if server.unix_socket {
         match OwnerSocket::bind(dir) {
             Ok(socket) => {
@@ -204,8 +210,10 @@ async fn listen(
             Err(error) => tracing::warn!("there is no socket for the owner: {error}"),
         }
     }
-    edges
-        .spawn_essential("http", serve::http(http_listener, router, edge.shutdown.clone(), CONNECTION_GRACE));
+    let http_edge = edge.clone();
+    edges.spawn_essential("http", async move {
+        serve::http(&http_edge, http_listener, router, CONNECTION_GRACE).await;
+    });
     edges.spawn_essential("grpc", async move {
         if let Err(error) = grpc::serve(&edge, grpc_listener, routes, CONNECTION_GRACE).await {
             tracing::error!("gRPC: {error}");

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
 use super::journal::Tail;
+use crate::telemetry::metrics::Metrics;
 use worker::{MAX_GROUP, ONE_BY_ONE, Worker};
 
 pub use worker::Crash;
@@ -31,12 +32,19 @@ pub struct SqliteOptions {
     pub backup_dir: PathBuf,
     /// Where the store is to die, for tests of crashes.
     pub crash: Option<Crash>,
+    /// Where it is counted what is committed.
+    pub metrics: Metrics,
 }
 
 impl SqliteOptions {
     /// The database and its copies in a data directory.
     pub fn in_dir(dir: &Path) -> Self {
-        Self { file: dir.join("imp.db"), backup_dir: dir.join("backup"), crash: None }
+        Self {
+            file: dir.join("imp.db"),
+            backup_dir: dir.join("backup"),
+            crash: None,
+            metrics: Metrics::default(),
+        }
     }
 }
 
@@ -45,6 +53,7 @@ impl SqliteOptions {
 pub struct SqliteStore {
     workers: Arc<Mutex<Option<Workers>>>,
     tail: Arc<Tail>,
+    metrics: Metrics,
 }
 
 #[derive(Clone, Debug)]
@@ -73,8 +82,10 @@ impl SqliteStore {
         let (scanner, scanning) =
             Worker::spawn("store-scan", open_reader(&options.file)?, ONE_BY_ONE, None).map_err(failed)?;
         let threads = Arc::new(Mutex::new(vec![writing, reading, scanning]));
-        let workers = Workers { writer, reader, scanner, threads };
-        Ok(Self { workers: Arc::new(Mutex::new(Some(workers))), tail: Arc::new(Tail::new(last)) })
+        let metrics = options.metrics.clone();
+        let workers = Workers { writer: writer.counted_by(metrics.clone()), reader, scanner, threads };
+        let tail = Arc::new(Tail::new(last, metrics.clone()));
+        Ok(Self { workers: Arc::new(Mutex::new(Some(workers))), tail, metrics })
     }
 
     /// Works off what is queued and closes the files. Every later call is [`StoreError::Closed`]. Blocks.

@@ -12,6 +12,7 @@ mod kept;
 mod lab;
 mod layering;
 mod messages;
+mod metrics;
 mod payments;
 mod repeat;
 mod signing;

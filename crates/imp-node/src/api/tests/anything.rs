@@ -53,6 +53,7 @@ static NODE: LazyLock<Node> = LazyLock::new(|| {
         let edge = Edge {
             guard: Arc::new(Guard::default()),
             max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
+            metrics: Metrics::default(),
             state: states,
             shutdown: CancellationToken::new(),
         };

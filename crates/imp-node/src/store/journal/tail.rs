@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::{JournalEvent, ServiceSet};
+use crate::telemetry::metrics::Metrics;
 
 /// Events that are kept.
 const TAIL_EVENTS: usize = 1024;
@@ -18,6 +19,7 @@ const TAIL_BYTES: usize = 4 << 20;
 pub struct Tail {
     recent: Mutex<Recent>,
     last: watch::Sender<i64>,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -41,9 +43,9 @@ pub enum FromTail {
 
 impl Tail {
     /// The tail of a journal whose newest event is `last`.
-    pub fn new(last: i64) -> Self {
+    pub fn new(last: i64, metrics: Metrics) -> Self {
         let recent = Recent { after: last, events: VecDeque::new(), bytes: 0 };
-        Self { recent: Mutex::new(recent), last: watch::Sender::new(last) }
+        Self { recent: Mutex::new(recent), last: watch::Sender::new(last), metrics }
     }
 
     /// The newest cursor, and how to wait for a newer one.
@@ -54,6 +56,7 @@ impl Tail {
     /// Adds an event that was committed.
     pub fn push(&self, event: JournalEvent) {
         let cursor = event.cursor;
+        self.metrics.event_published(event.event.service.name(), cursor);
         {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             recent.bytes += event.event.data.len();

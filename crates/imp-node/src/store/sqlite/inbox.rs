@@ -98,11 +98,15 @@ impl InboxStore for SqliteStore {
     }
 
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError> {
-        let tail = self.tail();
+        let (tail, metrics) = (self.tail(), self.metrics.clone());
+        let outcome = change.payment.as_ref().map(|payment| payment.outcome.name());
         let pending = self.writer()?.submit_then(
             "commit_inbox",
             move |connection| apply(connection, change),
-            move |events: &Vec<JournalEvent>| journal::push(&tail, events),
+            move |events: &Vec<JournalEvent>| {
+                outcome.into_iter().for_each(|outcome| metrics.inbox_payment(outcome));
+                journal::push(&tail, events);
+            },
         );
         worker::answer(pending).await.map(|_: Vec<JournalEvent>| ())
     }

@@ -48,14 +48,17 @@ impl OutboxStore for SqliteStore {
         event: NewEvent,
         key: Option<NewKey>,
     ) -> Result<(), StoreError> {
-        let tail = self.tail();
+        let (tail, metrics) = (self.tail(), self.metrics.clone());
         let pending = self.writer()?.submit_then(
             "publish_own",
             move |connection| {
                 rows::insert_message(connection, &message, MessageState::Settled, key.as_ref())?;
                 journal::insert(connection, event)
             },
-            move |event: &JournalEvent| journal::push(&tail, std::slice::from_ref(event)),
+            move |event: &JournalEvent| {
+                metrics.message_ended(message_state_name(MessageState::Settled));
+                journal::push(&tail, std::slice::from_ref(event));
+            },
         );
         worker::answer(pending).await.map(|_| ())
     }
@@ -97,7 +100,19 @@ impl OutboxStore for SqliteStore {
         end: AttemptEnd,
         now: UnixMillis,
     ) -> Result<Option<MessageId>, StoreError> {
-        self.write("end_attempt", move |connection| end_attempt(connection, hash, end, now)).await
+        let metrics = self.metrics.clone();
+        let pending = self.writer()?.submit_then(
+            "end_attempt",
+            move |connection| end_attempt(connection, hash, end, now),
+            move |ended: &Option<Ended>| {
+                let Some(ended) = ended else { return };
+                metrics.attempt_ended(attempt_state_name(ended.state));
+                if ended.message_settled {
+                    metrics.message_ended(message_state_name(MessageState::Settled));
+                }
+            },
+        );
+        Ok(worker::answer(pending).await?.map(|ended| ended.message))
     }
 
     async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<(), StoreError> {
@@ -133,8 +148,11 @@ impl OutboxStore for SqliteStore {
         failure: SendFailure,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        self.write("end_message", move |connection| {
-            connection
+        let metrics = self.metrics.clone();
+        let pending = self.writer()?.submit_then(
+            "end_message",
+            move |connection| {
+                Ok(connection
                 .prepare_cached(
                     "UPDATE outbox_message SET state = ?2, error = ?3, error_code = ?4, error_reason = ?5,
                      ended_ms = ?6 WHERE id = ?1 AND state <> 'settled'",
@@ -146,10 +164,15 @@ impl OutboxStore for SqliteStore {
                     failure.code,
                     failure.reason,
                     row::int(now.0)
-                ])?;
-            Ok(())
-        })
-        .await
+                ])?)
+            },
+            move |ended: &usize| {
+                if *ended > 0 {
+                    metrics.message_ended(message_state_name(state));
+                }
+            },
+        );
+        worker::answer(pending).await.map(|_| ())
     }
 
     async fn attempt(&self, hash: PaymentHash) -> Result<Option<Attempt>, StoreError> {
@@ -232,12 +255,19 @@ impl OutboxStore for SqliteStore {
     }
 }
 
+/// What the end of an attempt changed.
+struct Ended {
+    message: MessageId,
+    state: AttemptState,
+    message_settled: bool,
+}
+
 fn end_attempt(
     connection: &Connection,
     hash: PaymentHash,
     end: AttemptEnd,
     now: UnixMillis,
-) -> Result<Option<MessageId>, StoreError> {
+) -> Result<Option<Ended>, StoreError> {
     let (state, reason, fee) = match end {
         AttemptEnd::Settled { fee } => (AttemptState::Settled, None, fee),
         AttemptEnd::Failed { reason } => (AttemptState::Failed, Some(reason), None),
@@ -263,18 +293,16 @@ fn end_attempt(
         )
         .optional()?;
     let Some(message) = message else { return Ok(None) };
-    if state == AttemptState::Settled {
-        settle_message(connection, &message, now)?;
-    }
+    let message_settled = state == AttemptState::Settled && settle_message(connection, &message, now)?;
     let id = message
         .try_into()
         .map_err(|_| StoreError::Damaged { what: "outbox_attempt.message_id that is no id".to_owned() })?;
-    Ok(Some(MessageId::from_bytes(id)))
+    Ok(Some(Ended { message: MessageId::from_bytes(id), state, message_settled }))
 }
 
-/// Settles a message whose parts are all paid. One that was reported unknown is settled late.
-fn settle_message(connection: &Connection, id: &[u8], now: UnixMillis) -> Result<(), StoreError> {
-    connection
+/// Settles a message whose parts are all paid, and says whether that is so. One that was reported unknown is settled late.
+fn settle_message(connection: &Connection, id: &[u8], now: UnixMillis) -> Result<bool, StoreError> {
+    let settled = connection
         .prepare_cached(
             "UPDATE outbox_message SET state = 'settled', error = NULL, error_code = NULL, error_reason = NULL,
              ended_ms = ?2
@@ -282,7 +310,7 @@ fn settle_message(connection: &Connection, id: &[u8], now: UnixMillis) -> Result
              WHERE message_id = ?1 AND state = 'settled')",
         )?
         .execute(params![id, row::int(now.0)])?;
-    Ok(())
+    Ok(settled > 0)
 }
 
 fn meta<T: TryFrom<i64>>(connection: &Connection, key: &str) -> Result<Option<T>, StoreError> {

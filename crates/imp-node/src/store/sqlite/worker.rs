@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::StoreError;
+use crate::telemetry::metrics::Metrics;
 
 /// Most pieces of work in one transaction of a writer: bounds what one commit waits for.
 pub(super) const MAX_GROUP: usize = 256;
@@ -62,6 +63,8 @@ impl Crash {
 #[derive(Clone)]
 pub(super) struct Worker {
     queue: Sender<Work>,
+    /// Where it is counted what waits, and for how long.
+    metrics: Option<Metrics>,
 }
 
 impl fmt::Debug for Worker {
@@ -85,7 +88,11 @@ impl Worker {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(&connection, &work, max_group, crash.as_ref()))?;
-        Ok((Self { queue }, thread))
+        Ok((Self { queue, metrics: None }, thread))
+    }
+
+    pub(super) fn counted_by(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Queues work; it has its place in the order of writes when this returns. `name` is the method that asks for it.
@@ -135,10 +142,14 @@ impl Worker {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         R: FnOnce(Result<T, StoreError>) + Send + 'static,
     {
+        let counted = self.metrics.as_ref().map(Metrics::write_queued);
         let run = Box::new(move |connection: Result<&Connection, StoreError>| {
             let result = connection.and_then(work);
             let keep = result.is_ok();
-            let reply: Reply = Box::new(move |committed| answer(committed.and(result)));
+            let reply: Reply = Box::new(move |committed| {
+                drop(counted);
+                answer(committed.and(result));
+            });
             (keep, reply)
         });
         let work = Work { name, run };
