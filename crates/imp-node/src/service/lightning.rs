@@ -56,6 +56,9 @@ const MAX_INVOICE_SAT: u64 = u64::MAX / 10_000;
 /// The longest description (BOLT 11: a field has at most 1023 groups of five bits).
 const MAX_MEMO_BYTES: usize = 639;
 
+/// Where callers learn what became of a payment.
+const SEE: &str = "see /v1/lightning/payments";
+
 /// What came of a payment. Every error holds the word "failed".
 type Outcome = Result<Paid, Error>;
 

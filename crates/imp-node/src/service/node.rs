@@ -201,7 +201,10 @@ impl Node {
             Ok(txid) => {
                 let subject = hex::decode(&txid)
                     .map_err(|_| Error::internal(format!("the transaction has the id {txid:?}")))?;
-                self.store.set_key_subject(key.method, key.key, subject).await?;
+                if let Err(error) = self.store.set_key_subject(key.method, key.key, subject).await {
+                    // It was sent, and the key is as one of a call that ended in between: nothing is sent twice.
+                    tracing::error!(%txid, "the transaction of an idempotency key cannot be noted: {error}");
+                }
                 Ok(txid)
             }
             Err(error @ (LightningError::Invalid(_) | LightningError::InsufficientFunds { .. })) => {

@@ -4,11 +4,15 @@ use imp_core::time::UnixMillis;
 
 use super::Lightning;
 use crate::error::Error;
-use crate::store::payment::{InvoiceStatus, KeptInvoice, KeptPayment, Page, PaymentStatus};
+use crate::store::payment::{InvoiceStatus, KeptInvoice, KeptPayment, Means, Page, PaymentStatus};
 
 /// Most rows on a page, and how many where nothing is said.
 const MAX_PAGE: usize = 1_000;
 const DEFAULT_PAGE: usize = 100;
+
+/// Invoices on a page take no more than this and one of them: gRPC clients refuse answers over 4 MiB unless they are told
+/// otherwise, and invoices of others may be long.
+const PAGE_BYTES: usize = 2 << 20;
 
 /// Which rows are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +44,11 @@ impl Lightning {
         let names = PaymentStatus::ALL.map(PaymentStatus::name);
         let (page, limit) = page(query, &names, PaymentStatus::from_name)?;
         let rows = self.inner.store.list_payments(page).await?;
-        Ok(listed(rows, limit, |kept| kept.position))
+        let bytes = |kept: &KeptPayment| match &kept.payment.means {
+            Means::Invoice(invoice) => invoice.len(),
+            Means::Keysend(_) => 0,
+        };
+        Ok(listed(rows, limit, bytes, |kept| kept.position))
     }
 
     /// Invoices that calls made, and the time at which they stand so.
@@ -53,7 +61,8 @@ impl Lightning {
         let (page, limit) = page(query, &names, InvoiceStatus::from_name)?;
         let now = self.inner.clock.now();
         let rows = self.inner.store.list_invoices(page, now).await?;
-        Ok((listed(rows, limit, |kept| kept.position), now))
+        let bytes = |kept: &KeptInvoice| kept.invoice.invoice.len() + kept.invoice.memo.len();
+        Ok((listed(rows, limit, bytes, |kept| kept.position), now))
     }
 }
 
@@ -85,8 +94,40 @@ fn page<S>(
     Ok((Page { before, statuses, limit: limit + 1 }, limit))
 }
 
-fn listed<T>(mut rows: Vec<T>, limit: usize, position: impl Fn(&T) -> i64) -> Listed<T> {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
+fn listed<T>(
+    mut rows: Vec<T>,
+    limit: usize,
+    bytes: impl Fn(&T) -> usize,
+    position: impl Fn(&T) -> i64,
+) -> Listed<T> {
+    let mut taken = 0;
+    let fit = rows.iter().take_while(|row| {
+        let fits = taken < PAGE_BYTES;
+        taken += bytes(row);
+        fits
+    });
+    let shown = fit.count().min(limit);
+    let more = rows.len() > shown;
+    rows.truncate(shown);
     Listed { next_cursor: rows.last().filter(|_| more).map(position), rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_with_its_rows_or_its_bytes() {
+        let page = |sizes: &[usize], limit| {
+            let rows: Vec<(i64, usize)> = (1..).zip(sizes.iter().copied()).collect();
+            let page = listed(rows, limit, |row| row.1, |row| row.0);
+            (page.rows.len(), page.next_cursor)
+        };
+        assert_eq!(page(&[], 2), (0, None));
+        assert_eq!(page(&[1, 1], 2), (2, None));
+        assert_eq!(page(&[1, 1, 1], 2), (2, Some(2)));
+        assert_eq!(page(&[PAGE_BYTES + 1, 1], 2), (1, Some(1)), "one is always shown");
+        assert_eq!(page(&[PAGE_BYTES - 1, 9, 1], 3), (2, Some(2)));
+        assert_eq!(page(&[PAGE_BYTES - 1, 9], 3), (2, None));
+    }
 }

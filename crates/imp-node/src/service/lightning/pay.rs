@@ -9,15 +9,12 @@ use imp_lightning::{InvoiceFacts, InvoiceFault, PaymentState, read_payable};
 
 use super::run::in_doubt;
 use super::turns::{Entry, Turn};
-use super::{Inner, Lightning, MAX_AMOUNT_SAT, Outcome, Paid, amount_sat, at};
+use super::{Inner, Lightning, MAX_AMOUNT_SAT, Outcome, Paid, SEE, amount_sat, at};
 use crate::error::Error;
 use crate::idempotency::{CallKey, Claim, KeyUse};
 use crate::outbox::{CONFIRM_WITHIN, fee_limit, random, room, too_little};
 use crate::service::pubkey;
 use crate::store::payment::{KeptPayment, Means, Payment, PaymentStatus};
-
-/// Where callers learn what became of a payment.
-const SEE: &str = "see /v1/lightning/payments";
 
 /// A payment without an invoice that a caller wants to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use imp_lightning::{FailureReason, InvoiceFault, Keysend, PaymentState, SendErro
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Inner, Outcome, Paid};
+use super::{Inner, Outcome, Paid, SEE};
 use crate::error::Error;
 use crate::idempotency::Claim;
 use crate::outbox::{failure, too_little};
@@ -31,6 +31,14 @@ const LOOK_UP_FOR: Duration = Duration::from_secs(600);
 /// Pause between two such looks.
 const LOOK_UP_PAUSE: Duration = Duration::from_secs(3);
 
+/// When a payment was begun that the backend knows.
+enum Begun {
+    /// With this call, or it was refused.
+    Now,
+    /// By an earlier one, of which there is no row.
+    Before,
+}
+
 impl Inner {
     /// Runs a payment's task. It ends without a result when the node stops: the rows say where the next run goes on.
     pub(super) fn spawn<F>(&self, run: F) -> Detached<Option<F::Output>>
@@ -49,34 +57,40 @@ impl Inner {
         drop(claim);
         if let Err(error) = begun {
             self.live().remove(&payment.hash);
-            return Err(Error::from(error).of_payment());
+            // It may be stored all the same, and be made by the next run.
+            return Err(unconfirmed(&error.into()));
         }
-        self.submit(payment).await?;
-        end_of(ended).await
+        match self.submit(payment).await.map_err(|error| unconfirmed(&error))? {
+            Begun::Now => end_of(ended).await,
+            Begun::Before => Err(Error::from(InvoiceFault::Paid).of_payment()),
+        }
     }
 
     /// Goes on with a payment that an earlier run had begun, and waits for its end.
     pub(super) async fn take_up(&self, payment: &Payment) -> Outcome {
         let ended = self.follow(payment.hash, Attempt::restore(AttemptState::Sent));
-        self.look_up(payment).await?;
+        self.look_up(payment).await.map_err(|error| unconfirmed(&error))?;
         end_of(ended).await
     }
 
     /// Hands a payment to the backend. Afterwards it has ended, or its end will come as an event.
-    async fn submit(&self, payment: &Payment) -> Result<(), Error> {
+    async fn submit(&self, payment: &Payment) -> Result<Begun, Error> {
         let attempt_until = Try::new(self.clock.now());
         let mut refusals = 0;
         loop {
             let error = match self.hand_over(payment).await {
                 Ok(()) | Err(SendError::Known) => {
                     self.note(&payment.hash, AttemptEvent::InFlight);
-                    return Ok(());
+                    return Ok(Begun::Now);
                 }
-                Err(SendError::Unknown(_)) => return self.look_up(payment).await,
+                Err(SendError::Unknown(_)) => {
+                    self.look_up(payment).await?;
+                    return Ok(Begun::Now);
+                }
                 // The backend knows of a payment that the rows do not: they are not those of its last run.
                 Err(SendError::InvalidInvoice(InvoiceFault::Paid)) => {
                     self.look_up(payment).await?;
-                    return Err(Error::from(InvoiceFault::Paid).of_payment());
+                    return Ok(Begun::Before);
                 }
                 Err(error) => error,
             };
@@ -85,7 +99,8 @@ impl Inner {
             let (cause, now) = (failure::refusal(&error), self.clock.now());
             let Some(again) = attempt_until.retry_at(cause, refusals, now) else {
                 let event = AttemptEvent::Refused(cause);
-                return Ok(self.take_failure(&payment.hash, event, refused(&error)).await?);
+                self.take_failure(&payment.hash, event, refused(&error)).await?;
+                return Ok(Begun::Now);
             };
             tokio::time::sleep(again.since(now)).await;
         }
@@ -142,7 +157,7 @@ impl Inner {
                     let event = AttemptEvent::OutcomeLost;
                     return Ok(self.take_failure(&hash, event, Error::unavailable(text)).await?);
                 }
-                Err(SendError::Unavailable(text)) => return Err(Error::unavailable(text).of_payment()),
+                Err(SendError::Unavailable(text)) => return Err(Error::unavailable(text)),
                 // It had never gone, and does not go now.
                 Err(error) => {
                     return Ok(self.fail(payment, failure::refusal(&error), refused(&error)).await?);
@@ -155,7 +170,7 @@ impl Inner {
     /// backend does would make it. An invoice that is too old has expired.
     async fn look_at_old(&self, payment: &Payment) -> Result<(), Error> {
         let hash = payment.hash;
-        match self.node.payment(hash).await.map_err(|error| Error::from(error).of_payment())? {
+        match self.node.payment(hash).await? {
             Some(PaymentState::Settled { preimage, fee }) => {
                 self.settle(Paid { hash, preimage, fee }).await?
             }
@@ -232,7 +247,12 @@ impl Inner {
 }
 
 async fn end_of(ended: oneshot::Receiver<Outcome>) -> Outcome {
-    ended.await.unwrap_or_else(|_| Err(Error::internal("payment failed: the node lost track of it")))
+    ended.await.unwrap_or_else(|_| Err(unconfirmed(&Error::internal("the node lost track of the payment"))))
+}
+
+/// A payment was begun, or may have been, and the node cannot go on with it: its row says where the next run does.
+fn unconfirmed(error: &Error) -> Error {
+    Error::new(error.code(), error.reason(), format!("failed to confirm the payment: {error}, {SEE}"))
 }
 
 fn keysend(payment: &Payment, preimage: Preimage) -> Keysend {
