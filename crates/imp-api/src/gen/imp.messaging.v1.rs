@@ -125,11 +125,11 @@ pub struct Message {
     /// Its id, a UUID; the recipient sees the same one.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
-    /// queued: nothing was paid for yet. sending: payments are under way. settled: every part is paid for. failed: it did
-    /// not arrive whole, and nothing more is sent. unknown: it cannot be told whether it arrived.
+    /// queued: it waits to be sent, for the first time or again. sending: payments are under way. settled: every part is
+    /// paid for. failed: it did not arrive whole, and nothing more is sent. unknown: it cannot be told whether it arrived.
     #[prost(string, tag = "2")]
     pub state: ::prost::alloc::string::String,
-    /// Why it failed, or is unknown.
+    /// Why it failed, or is unknown; of one that waits to be sent again, why its last try failed.
     #[prost(string, tag = "3")]
     pub error: ::prost::alloc::string::String,
     /// federate, message, socket or vpn.
@@ -150,7 +150,7 @@ pub struct Message {
     /// Bytes of the text.
     #[prost(int64, tag = "9")]
     pub bytes: i64,
-    /// Payments that it takes.
+    /// Payments that it takes; none for a message of this node to itself.
     #[prost(uint32, tag = "10")]
     pub parts: u32,
     /// Payments that have settled.
@@ -330,7 +330,8 @@ pub mod messages_client {
             self.inner.unary(req, path, codec).await
         }
         /// Sends what is missing of a message that failed within the last 24 hours: the parts that were paid are not paid again.
-        /// Answers as SendMessage does. FAILED_PRECONDITION for a message that may have arrived, or is too old.
+        /// Answers as SendMessage does; one that is settled is not sent again. FAILED_PRECONDITION for a message that may have
+        /// arrived, is too old (8 days after it was accepted), or is queued and sent by itself.
         pub async fn retry_message(
             &mut self,
             request: impl tonic::IntoRequest<super::RetryMessageRequest>,
@@ -365,7 +366,8 @@ pub mod messages_server {
             request: tonic::Request<super::ListMessagesRequest>,
         ) -> std::result::Result<tonic::Response<super::ListMessagesResponse>, tonic::Status>;
         /// Sends what is missing of a message that failed within the last 24 hours: the parts that were paid are not paid again.
-        /// Answers as SendMessage does. FAILED_PRECONDITION for a message that may have arrived, or is too old.
+        /// Answers as SendMessage does; one that is settled is not sent again. FAILED_PRECONDITION for a message that may have
+        /// arrived, is too old (8 days after it was accepted), or is queued and sent by itself.
         async fn retry_message(
             &self,
             request: tonic::Request<super::RetryMessageRequest>,
