@@ -6,6 +6,8 @@
 
 #[path = "websocket/api.rs"]
 mod api;
+#[path = "websocket/telemetry.rs"]
+mod telemetry;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -81,11 +83,8 @@ fuzz_target!(|input: &[u8]| {
 /// What the node writes to a client that says this and then no more.
 async fn answer(said: &[u8]) -> Vec<u8> {
     let shutdown = CancellationToken::new();
-    let router = api::rest::router(
-        &api::Edge::open(shutdown.clone()),
-        ROUTES.with(Routes::clone),
-        axum::Router::new(),
-    );
+    let edge = api::Edge::open(shutdown.clone());
+    let router = api::rest::router(&edge, ROUTES.with(Routes::clone), axum::Router::new());
     let (client, server) = UnixStream::pair().expect("two sockets");
     let (mut reader, mut writer) = client.into_split();
     let talk = async move {
@@ -98,7 +97,7 @@ async fn answer(said: &[u8]) -> Vec<u8> {
         let _ = reader.read_to_end(&mut answer).await;
         answer
     };
-    let served = api::serve_one(server, router, shutdown.clone());
+    let served = api::serve_one(server, router, &edge);
     let all = async { tokio::join!(talk, listen, served).1 };
     tokio::pin!(all);
     if let Ok(answer) = tokio::time::timeout(GONE, all.as_mut()).await {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry::metrics::Metrics;
+
 #[path = "../../../crates/imp-node/src/api/call.rs"]
 mod call;
 #[path = "../../../crates/imp-node/src/api/guard.rs"]
@@ -31,6 +33,7 @@ const WRITE_STALL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Edge {
     pub guard: Arc<guard::Guard>,
+    pub metrics: Metrics,
     pub max_request_bytes: usize,
     pub state: watch::Receiver<health::NodeState>,
     pub shutdown: CancellationToken,
@@ -40,15 +43,21 @@ impl Edge {
     /// One that lets everybody on this machine in, until it is cancelled.
     pub fn open(shutdown: CancellationToken) -> Self {
         let (_, state) = watch::channel(health::NodeState::Ready);
-        Self { guard: Arc::default(), max_request_bytes: 1 << 16, state, shutdown }
+        Self {
+            guard: Arc::default(),
+            metrics: Metrics::default(),
+            max_request_bytes: 1 << 16,
+            state,
+            shutdown,
+        }
     }
 }
 
 /// Serves one connection to its end, as the listener does.
-pub async fn serve_one(stream: tokio::net::UnixStream, router: axum::Router, shutdown: CancellationToken) {
-    let connections = serve::Connections::new(1);
+pub async fn serve_one(stream: tokio::net::UnixStream, router: axum::Router, edge: &Edge) {
+    let connections = serve::Connections::new(1, edge, "fuzz");
     let place = connections.place().await;
     let link = link::Link::unix(stream, bytes::Bytes::new());
-    place.serve_http(link, router, shutdown).await;
+    place.serve_http(link, router, edge.shutdown.clone()).await;
     connections.end(Duration::from_secs(5), "fuzz").await;
 }
