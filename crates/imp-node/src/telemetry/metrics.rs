@@ -115,6 +115,14 @@ impl Metrics {
             write_seconds,
             registry,
         };
+        // From the start, so that the first failure is seen as a change.
+        for state in ["settled", "failed", "unknown"] {
+            inner.messages.get_or_create(&[("state", state)]);
+            inner.attempts.get_or_create(&[("state", state)]);
+        }
+        for outcome in ["taken", "repeated", "dropped", "unread"] {
+            inner.inbox_payments.get_or_create(&[("outcome", outcome)]);
+        }
         Self { inner: Arc::new(inner) }
     }
 

@@ -181,6 +181,7 @@ async fn what_was_done_is_counted_once_whichever_way_it_came() {
     assert_eq!(told[r#"imp_refusals_total{reason="ORIGIN_REFUSED"}"#], 1.0);
     assert_eq!(told[r#"imp_messages_ended_total{state="settled"}"#], 2.0);
     assert_eq!(told[r#"imp_attempts_ended_total{state="settled"}"#], 2.0);
+    assert_eq!(told[r#"imp_messages_ended_total{state="failed"}"#], 0.0);
     assert_eq!(told[r#"imp_state{state="ready"}"#], 1.0);
     assert_eq!(told[r#"imp_state{state="draining"}"#], 0.0);
     assert_eq!(told[r#"imp_connections{listener="grpc"}"#], 1.0);
