@@ -117,11 +117,11 @@ impl Metrics {
         };
         // From the start, so that the first failure is seen as a change.
         for state in ["settled", "failed", "unknown"] {
-            inner.messages.get_or_create(&[("state", state)]);
-            inner.attempts.get_or_create(&[("state", state)]);
+            inner.messages.get_or_create(&[("state", state)]).inc_by(0);
+            inner.attempts.get_or_create(&[("state", state)]).inc_by(0);
         }
         for outcome in ["taken", "repeated", "dropped", "unread"] {
-            inner.inbox_payments.get_or_create(&[("outcome", outcome)]);
+            inner.inbox_payments.get_or_create(&[("outcome", outcome)]).inc_by(0);
         }
         Self { inner: Arc::new(inner) }
     }
