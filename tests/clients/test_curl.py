@@ -12,7 +12,7 @@ from node import PATIENCE, UUID4
 # the node refuses them, since other tests need these.
 CALLS = [
     ("POST /v1/message/send", {"msg": "{text}", "pubkey": "{bob}"}, 200, "id"),
-    ("GET /v1/message/{id}", None, 200, "message attempts"),
+    ("GET /v1/message/{id}", None, 200, "id state attempts"),
     ("POST /v1/message/{id}/retry", None, 200, "id"),
     ("GET /v1/messages", None, 200, "messages"),
     ("GET /v1/events", None, 200, "events nextAfter more oldestCursor newestCursor letGo"),

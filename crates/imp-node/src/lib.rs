@@ -9,6 +9,7 @@ pub mod error;
 pub mod events;
 pub mod idempotency;
 pub mod inbox;
+pub mod listing;
 pub mod lock;
 pub mod node;
 pub mod outbox;

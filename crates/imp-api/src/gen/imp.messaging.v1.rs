@@ -16,14 +16,57 @@ impl ::prost::Name for GetMessageRequest {
         "/imp.messaging.v1.GetMessageRequest".into()
     }
 }
-/// A message, with every payment for it.
+/// A message that this node sent, with every payment for it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetMessageResponse {
-    /// How it stands.
-    #[prost(message, optional, tag = "1")]
-    pub message: ::core::option::Option<Message>,
+    /// Its id, a UUID; the recipient sees the same one.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// queued: it waits to be sent, for the first time or again. sending: payments are under way. settled: every part is
+    /// paid for. failed: it did not arrive whole, and nothing more is sent. unknown: it cannot be told whether it arrived.
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// Why it failed, or is unknown; of one that waits to be sent again, why its last try failed.
+    #[prost(string, tag = "3")]
+    pub error: ::prost::alloc::string::String,
+    /// federate, message, socket or vpn.
+    #[prost(string, tag = "4")]
+    pub service_type: ::prost::alloc::string::String,
+    /// The recipient's Lightning public key: 66 hexadecimal digits.
+    #[prost(string, tag = "5")]
+    pub pubkey: ::prost::alloc::string::String,
+    /// The id of the message that this one answers, or nothing.
+    #[prost(string, tag = "6")]
+    pub reply_to_id: ::prost::alloc::string::String,
+    /// Satoshis for the recipient, over all parts.
+    #[prost(int64, tag = "7")]
+    pub amount: i64,
+    /// Millisatoshis that forwarding nodes got so far, over all parts.
+    #[prost(int64, tag = "8")]
+    pub fee_msat: i64,
+    /// Bytes of the text.
+    #[prost(int64, tag = "9")]
+    pub bytes: i64,
+    /// Payments that it takes; none for a message of this node to itself.
+    #[prost(uint32, tag = "10")]
+    pub parts: u32,
+    /// Payments that have settled.
+    #[prost(uint32, tag = "11")]
+    pub parts_settled: u32,
+    /// Payments that were tried.
+    #[prost(uint32, tag = "12")]
+    pub attempt_count: u32,
+    /// When it was accepted, in milliseconds since 1970.
+    #[prost(int64, tag = "13")]
+    pub accepted_ms: i64,
+    /// When it reached a state that is an end, in milliseconds since 1970.
+    #[prost(int64, optional, tag = "14")]
+    pub ended_ms: ::core::option::Option<i64>,
+    /// Until when the node goes on trying, in milliseconds since 1970; only of messages with `keep_secs`.
+    #[prost(int64, optional, tag = "15")]
+    pub keep_until_ms: ::core::option::Option<i64>,
     /// The payments that were tried, oldest first.
-    #[prost(message, repeated, tag = "2")]
+    #[prost(message, repeated, tag = "16")]
     pub attempts: ::prost::alloc::vec::Vec<Attempt>,
 }
 impl ::prost::Name for GetMessageResponse {
@@ -158,7 +201,7 @@ pub struct Message {
     pub parts_settled: u32,
     /// Payments that were tried.
     #[prost(uint32, tag = "12")]
-    pub attempts: u32,
+    pub attempt_count: u32,
     /// When it was accepted, in milliseconds since 1970.
     #[prost(int64, tag = "13")]
     pub accepted_ms: i64,

@@ -1,7 +1,7 @@
 //! `imp message`.
 
 use imp_api::proto::imp::messaging::v1::{
-    Attempt, GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse, Message,
+    Attempt, GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse,
     RetryMessageRequest,
 };
 use imp_api::proto::messaging::{SendMessageRequest, SendMessageResponse};
@@ -108,8 +108,7 @@ fn messages(answer: &ListMessagesResponse) -> String {
 
 /// One message: how it stands, and below it the payments for it.
 fn message(answer: &GetMessageResponse) -> String {
-    let message = answer.message.clone().unwrap_or_default();
-    let mut text = standing(&message);
+    let mut text = standing(answer);
     if !answer.attempts.is_empty() {
         let rows: Vec<_> = answer.attempts.iter().map(attempt).collect();
         let columns = [
@@ -128,7 +127,7 @@ fn message(answer: &GetMessageResponse) -> String {
     text
 }
 
-fn standing(message: &Message) -> String {
+fn standing(message: &GetMessageResponse) -> String {
     let mut lines = vec![("id", message.id.clone()), ("state", message.state.clone())];
     if !message.error.is_empty() {
         lines.push(("error", message.error.clone()));
@@ -141,7 +140,10 @@ fn standing(message: &Message) -> String {
     lines.push(("amount", format!("{} sat", message.amount)));
     lines.push(("fee", format!("{} sat", sat_of_msat(message.fee_msat))));
     let parts = format!("{} of {} parts settled", message.parts_settled, message.parts);
-    lines.push(("text", format!("{} bytes, {parts}, {} payments tried", message.bytes, message.attempts)));
+    lines.push((
+        "text",
+        format!("{} bytes, {parts}, {} payments tried", message.bytes, message.attempt_count),
+    ));
     lines.push(("accepted", iso_and_distance(message.accepted_ms)));
     if let Some(until_ms) = message.keep_until_ms {
         lines.push(("tried until", iso_and_distance(until_ms)));

@@ -64,7 +64,7 @@ PART  STATE      SAT    FEE  BEGUN                    TOOK  PAYMENT HASH  ERROR
     assert_eq!(after, expected);
     assert!(text(&server, &["message", "show", "m3"]).await.contains("tried until: 2023-11-15T22:13:20Z ("));
     let answer = json(&server, &["message", "show", "m2"]).await;
-    assert_eq!(answer["message"]["feeMsat"], json!("1500"));
+    assert_eq!(answer["feeMsat"], json!("1500"));
     assert_eq!(answer["attempts"][1]["paymentHash"], json!("bb"));
     assert_eq!(server.asked::<GetMessageRequest>()[0].id, "m2");
 }

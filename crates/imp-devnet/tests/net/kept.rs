@@ -3,7 +3,7 @@
 use imp_api::client::{Client, ClientError};
 use imp_api::error::Code;
 use imp_api::proto::imp::messaging::v1::{
-    GetMessageRequest, ListMessagesRequest, Message, RetryMessageRequest,
+    GetMessageRequest, GetMessageResponse, ListMessagesRequest, RetryMessageRequest,
 };
 use imp_api::proto::messaging::SendMessageRequest;
 use imp_devnet::devnet::Options;
@@ -20,8 +20,8 @@ fn message(pubkey: &str, msg: &str, key: Option<&str>, keep_secs: Option<i64>) -
     }
 }
 
-async fn get(client: &Client, id: &str) -> Message {
-    client.get_message(GetMessageRequest { id: id.to_owned() }).await.unwrap().message.unwrap()
+async fn get(client: &Client, id: &str) -> GetMessageResponse {
+    client.get_message(GetMessageRequest { id: id.to_owned() }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,10 @@
 //! Events that came in earlier, a page at a time.
 
 use crate::error::Error;
+use crate::listing;
 use crate::store::journal::{Bite, JournalEvent, ServiceSet};
 
 use super::Events;
-
-/// Most events on a page, and how many where nothing is said.
-pub const MAX_PAGE: usize = 1_000;
-const DEFAULT_PAGE: usize = 100;
 
 /// Texts on a page take no more than this and one event: gRPC clients refuse answers over 4 MiB unless they are told
 /// otherwise.
@@ -24,7 +21,7 @@ const BITE_LOOKED_AT: usize = 4 * 1024;
 pub struct Query {
     /// Those after this cursor; nothing for the oldest that is kept.
     pub after: Option<i64>,
-    /// How many at most, 1 to [`MAX_PAGE`]; 0 for 100.
+    /// How many at most, as [`listing::rows`] reads it.
     pub limit: i64,
     /// Of which services.
     pub services: ServiceSet,
@@ -59,15 +56,7 @@ impl Events {
     ///
     /// `INVALID_ARGUMENT` for a limit that is none; `OUT_OF_RANGE` as in [`Events::subscribe`].
     pub async fn list(&self, query: Query) -> Result<Page, Error> {
-        let limit = match query.limit {
-            0 => DEFAULT_PAGE,
-            limit => usize::try_from(limit).ok().filter(|limit| *limit <= MAX_PAGE).ok_or_else(|| {
-                Error::invalid(
-                    "limit",
-                    format!("is {limit}; a page has 1 to {MAX_PAGE} events, 0 stands for 100"),
-                )
-            })?,
-        };
+        let limit = listing::rows(query.limit)?;
         let mut page = self.begin(query.after).await?;
         if !self.fill(&mut page, limit, query.services).await? {
             // What the page was to begin with was let go in the meantime: who gave no cursor wants what is left.

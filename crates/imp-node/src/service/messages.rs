@@ -3,20 +3,28 @@
 use std::sync::Arc;
 
 use imp_api::error::Code;
+use imp_core::delivery::MessageState;
 use imp_core::id::MessageId;
 use imp_core::record::Service;
 
 use super::pubkey;
 use crate::error::Error;
+use crate::listing;
 use crate::outbox::Outbox;
 use crate::store::OutboxStore;
-use crate::store::outbox::{FullMessage, MessagePage, MessageQuery, message_state};
+use crate::store::outbox::{FullMessage, MessagePage, MessageQuery, message_state_name};
 
-/// Messages of a page, where the caller does not say.
-const DEFAULT_LIMIT: usize = 100;
+/// The services that send messages.
+const SENDING: [Service; 4] = [Service::Federate, Service::Message, Service::Socket, Service::Vpn];
 
-/// The most messages of a page.
-const MAX_LIMIT: i64 = 1_000;
+/// The states of a message.
+const STATES: [MessageState; 5] = [
+    MessageState::Queued,
+    MessageState::Sending,
+    MessageState::Settled,
+    MessageState::Failed,
+    MessageState::Unknown,
+];
 
 /// Which messages to list, as the caller wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,33 +95,14 @@ fn message_id(text: &str) -> Result<MessageId, Error> {
 }
 
 fn query(request: ListMessages) -> Result<MessageQuery, Error> {
-    let limit = match request.limit {
-        0 => DEFAULT_LIMIT,
-        limit @ 1..=MAX_LIMIT => limit as usize,
-        limit => return Err(Error::invalid("limit", format!("{limit} is not from 1 to {MAX_LIMIT}"))),
-    };
-    let cursor = u64::try_from(request.cursor).map_err(|_| {
-        Error::invalid("cursor", format!("{} is none that a page ended with", request.cursor))
-    })?;
     let recipient = (!request.pubkey.is_empty()).then(|| pubkey(&request.pubkey)).transpose()?;
     Ok(MessageQuery {
-        before: (cursor > 0).then_some(cursor),
-        limit,
-        states: names("state", &request.state, message_state)?,
+        before: listing::cursor(request.cursor)?.map(i64::cast_unsigned),
+        limit: listing::rows(request.limit)?,
+        states: listing::names("state", &request.state, &STATES, message_state_name)?,
         recipient,
-        services: names("service", &request.service, sending_service)?,
+        services: listing::names("service", &request.service, &SENDING, Service::name)?,
     })
-}
-
-/// Names between commas.
-fn names<T>(field: &'static str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Error> {
-    let names = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
-    names.map(|name| parse(name).ok_or_else(|| Error::invalid(field, format!("{name:?} is none")))).collect()
-}
-
-/// The services that send messages.
-fn sending_service(name: &str) -> Option<Service> {
-    Service::from_name(name).filter(|service| *service != Service::Sign)
 }
 
 #[cfg(test)]
@@ -127,7 +116,6 @@ mod tests {
             ("limit", ListMessages { limit: 1001, ..ListMessages::default() }),
             ("cursor", ListMessages { cursor: -1, ..ListMessages::default() }),
             ("state", ListMessages { state: "settled,done".to_owned(), ..ListMessages::default() }),
-            ("state", ListMessages { state: "settled,".to_owned(), ..ListMessages::default() }),
             ("pubkey", ListMessages { pubkey: "02".to_owned(), ..ListMessages::default() }),
             ("service", ListMessages { service: "sign".to_owned(), ..ListMessages::default() }),
             ("service", ListMessages { service: "lightning".to_owned(), ..ListMessages::default() }),

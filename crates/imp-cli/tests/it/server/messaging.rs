@@ -35,7 +35,7 @@ fn message(number: i64) -> Message {
         bytes: 1800,
         parts: 2,
         parts_settled: 2,
-        attempts: 3,
+        attempt_count: 3,
         accepted_ms: 1_700_000_000_000,
         ended_ms: Some(1_700_000_001_250),
         ..Message::default()
@@ -55,6 +55,27 @@ fn message(number: i64) -> Message {
             ..message
         },
         _ => message,
+    }
+}
+
+fn with_attempts(message: Message, attempts: Vec<Attempt>) -> GetMessageResponse {
+    GetMessageResponse {
+        id: message.id,
+        state: message.state,
+        error: message.error,
+        service_type: message.service_type,
+        pubkey: message.pubkey,
+        reply_to_id: message.reply_to_id,
+        amount: message.amount,
+        fee_msat: message.fee_msat,
+        bytes: message.bytes,
+        parts: message.parts,
+        parts_settled: message.parts_settled,
+        attempt_count: message.attempt_count,
+        accepted_ms: message.accepted_ms,
+        ended_ms: message.ended_ms,
+        keep_until_ms: message.keep_until_ms,
+        attempts,
     }
 }
 
@@ -84,7 +105,7 @@ impl Messages for Echo {
                 fee_msat: Some(1500),
                 ..failed.clone()
             };
-            Ok(GetMessageResponse { message: Some(message(number)), attempts: vec![failed, settled] })
+            Ok(with_attempts(message(number), vec![failed, settled]))
         })
         .await
     }

@@ -20,10 +20,7 @@ impl Messages for Calls {
     ) -> Result<Response<proto::GetMessageResponse>, Status> {
         let FullMessage { stored, attempts, .. } =
             self.services()?.messages.get(&request.into_inner().id).await?;
-        Ok(Response::new(proto::GetMessageResponse {
-            message: Some(message(stored)),
-            attempts: attempts.into_iter().map(attempt).collect(),
-        }))
+        Ok(Response::new(with_attempts(message(stored), attempts)))
     }
 
     async fn list_messages(
@@ -63,10 +60,31 @@ fn message(stored: StoredMessage) -> proto::Message {
         bytes: int(message.body_bytes),
         parts: message.parts.into(),
         parts_settled: tally.parts_settled.into(),
-        attempts: tally.attempts,
+        attempt_count: tally.attempts,
         accepted_ms: time(message.accepted),
         ended_ms: ended.map(time),
         keep_until_ms: message.keep_until.map(time),
+    }
+}
+
+fn with_attempts(message: proto::Message, attempts: Vec<StoredAttempt>) -> proto::GetMessageResponse {
+    proto::GetMessageResponse {
+        id: message.id,
+        state: message.state,
+        error: message.error,
+        service_type: message.service_type,
+        pubkey: message.pubkey,
+        reply_to_id: message.reply_to_id,
+        amount: message.amount,
+        fee_msat: message.fee_msat,
+        bytes: message.bytes,
+        parts: message.parts,
+        parts_settled: message.parts_settled,
+        attempt_count: message.attempt_count,
+        accepted_ms: message.accepted_ms,
+        ended_ms: message.ended_ms,
+        keep_until_ms: message.keep_until_ms,
+        attempts: attempts.into_iter().map(attempt).collect(),
     }
 }
 

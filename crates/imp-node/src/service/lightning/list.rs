@@ -4,11 +4,8 @@ use imp_core::time::UnixMillis;
 
 use super::Lightning;
 use crate::error::Error;
+use crate::listing;
 use crate::store::payment::{InvoiceStatus, KeptInvoice, KeptPayment, Means, Page, PaymentStatus};
-
-/// Most rows on a page, and how many where nothing is said.
-const MAX_PAGE: usize = 1_000;
-const DEFAULT_PAGE: usize = 100;
 
 /// Invoices on a page take no more than this and one of them: gRPC clients refuse answers over 4 MiB unless they are told
 /// otherwise, and invoices of others may be long.
@@ -41,8 +38,7 @@ impl Lightning {
     ///
     /// `INVALID_ARGUMENT` for a limit, a cursor or a state that is none.
     pub async fn list_payments(&self, query: &ListQuery) -> Result<Listed<KeptPayment>, Error> {
-        let names = PaymentStatus::ALL.map(PaymentStatus::name);
-        let (page, limit) = page(query, &names, PaymentStatus::from_name)?;
+        let (page, limit) = page(query, &PaymentStatus::ALL, PaymentStatus::name)?;
         let rows = self.inner.store.list_payments(page).await?;
         let bytes = |kept: &KeptPayment| match &kept.payment.means {
             Means::Invoice(invoice) => invoice.len(),
@@ -57,8 +53,7 @@ impl Lightning {
     ///
     /// As [`Self::list_payments`].
     pub async fn list_invoices(&self, query: &ListQuery) -> Result<(Listed<KeptInvoice>, UnixMillis), Error> {
-        let names = InvoiceStatus::ALL.map(InvoiceStatus::name);
-        let (page, limit) = page(query, &names, InvoiceStatus::from_name)?;
+        let (page, limit) = page(query, &InvoiceStatus::ALL, InvoiceStatus::name)?;
         let now = self.inner.clock.now();
         let rows = self.inner.store.list_invoices(page, now).await?;
         let bytes = |kept: &KeptInvoice| kept.invoice.invoice.len() + kept.invoice.memo.len();
@@ -67,30 +62,14 @@ impl Lightning {
 }
 
 /// The page of the store, and how many of its rows are shown: one more tells whether there are more.
-fn page<S>(
+fn page<S: Copy + PartialEq>(
     query: &ListQuery,
-    names: &[&str],
-    from_name: impl Fn(&str) -> Option<S>,
+    known: &[S],
+    name_of: impl Fn(S) -> &'static str,
 ) -> Result<(Page<S>, usize), Error> {
-    let limit = match query.limit {
-        0 => DEFAULT_PAGE,
-        limit => usize::try_from(limit).ok().filter(|limit| *limit <= MAX_PAGE).ok_or_else(|| {
-            Error::invalid("limit", format!("is {limit}; a page has 1 to {MAX_PAGE} rows, 0 stands for 100"))
-        })?,
-    };
-    if query.cursor < 0 {
-        let problem = format!("is {}; give the next_cursor of the page before, or 0", query.cursor);
-        return Err(Error::invalid("cursor", problem));
-    }
-    let wanted = query.state.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let unknown = || Error::invalid("state", format!("knows only {}, with commas between", names.join(", ")));
-    let statuses: Vec<S> =
-        wanted.map(|name| from_name(name).ok_or_else(unknown)).collect::<Result<_, _>>()?;
-    // Each state once is all that can be asked for.
-    if statuses.len() > names.len() {
-        return Err(unknown());
-    }
-    let before = (query.cursor > 0).then_some(query.cursor);
+    let limit = listing::rows(query.limit)?;
+    let before = listing::cursor(query.cursor)?;
+    let statuses = listing::names("state", &query.state, known, name_of)?;
     Ok((Page { before, statuses, limit: limit + 1 }, limit))
 }
 
