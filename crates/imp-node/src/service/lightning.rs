@@ -34,7 +34,7 @@ use crate::error::Error;
 use crate::idempotency::Keys;
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
-use crate::store::payment::Invoice;
+use crate::store::payment::{Invoice, PaymentStatus};
 use crate::store::{Store, StoreError};
 use turns::{Entry, Turns};
 
@@ -213,10 +213,12 @@ impl Lightning {
         preimage: Preimage,
         fee: Option<Msat>,
     ) -> Result<(), StoreError> {
-        if self.inner.store.payment(hash).await?.is_none() {
-            return Ok(());
+        match self.inner.store.payment(hash).await? {
+            Some(kept) if kept.status != PaymentStatus::Settled => {
+                self.inner.settle(Paid { hash, preimage, fee }).await
+            }
+            _ => Ok(()),
         }
-        self.inner.settle(Paid { hash, preimage, fee }).await
     }
 
     /// A payment of this node failed. Durable when this returns; nothing happens where it is none of these.

@@ -38,6 +38,9 @@ impl Lightning {
             tracing::info!(payment = %hash, %amount, "an invoice was paid that no call of the API made");
             return Ok(());
         };
+        if kept.paid.is_some() {
+            return Ok(());
+        }
         let invoice = ToldInvoice { invoice: &kept.invoice.invoice, memo: &kept.invoice.memo };
         let event = self.inner.event(hash, amount, "INVOICE_PAID", Some(invoice));
         self.inner.store.invoice_paid(hash, amount, event).await?;

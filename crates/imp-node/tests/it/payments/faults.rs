@@ -203,7 +203,7 @@ async fn lists_go_on_where_the_page_before_ended_and_refuse_what_makes_no_sense(
         (ListQuery { cursor: -1, ..ListQuery::default() }, "cursor: is -1"),
         (
             ListQuery { state: "settled,paid".to_owned(), ..ListQuery::default() },
-            "state: knows only sending, settled, failed, unknown",
+            "state: there is no \"paid\", only sending, settled, failed, unknown",
         ),
     ];
     for (query, text) in queries {
