@@ -12,7 +12,7 @@ use imp_node::store::outbox::MessageQuery;
 use imp_node::store::sqlite::Crash;
 use tokio::task::JoinHandle;
 
-use crate::lab::{TestNode, network, text_to};
+use crate::lab::{TestNode, network, text_to, wait_for};
 use crate::repeat::{calling, keyed, retrying};
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
@@ -86,6 +86,7 @@ async fn history(seed: u64) {
     for node in &nodes {
         node.outbox_is_done().await;
     }
+    calls.check(&nodes, seed).await;
     // A later run's first message lets out what a recipient holds back for one that failed.
     for from in &nodes {
         for to in nodes.iter().filter(|to| to.id != from.id) {
@@ -93,7 +94,6 @@ async fn history(seed: u64) {
         }
     }
     network.idle().await;
-    calls.check(&nodes, seed).await;
     check(&nodes, seed).await;
     assert_eq!(network.total(), before, "seed {seed}: payments make and lose no money");
 }
@@ -163,6 +163,15 @@ async fn restart(nodes: &mut Vec<TestNode>, at: usize, crash: Option<Crash>) {
 
 /// What every sender's rows say is what the recipients published.
 async fn check(nodes: &[TestNode], seed: u64) {
+    // A sender may know that its message is paid before the recipient's pump has taken it in.
+    wait_for(&format!("what settled in history {seed} to be published"), async || {
+        let events = futures_util::future::join_all(nodes.iter().map(TestNode::journal)).await.concat();
+        let published: HashSet<String> = events.into_iter().map(|event| event.event.id).collect();
+        let messages = futures_util::future::join_all(nodes.iter().map(TestNode::messages)).await.concat();
+        let mut settled = messages.iter().filter(|stored| stored.state == MessageState::Settled);
+        settled.all(|stored| published.contains(&stored.message.id.to_string()))
+    })
+    .await;
     let mut published: HashMap<String, Vec<NodeId>> = HashMap::new();
     for node in nodes {
         for event in node.journal().await {
