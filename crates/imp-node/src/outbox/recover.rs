@@ -11,7 +11,7 @@ use imp_core::retry::{SEND_WITHIN, TRY_DEADLINE, Try};
 use super::outcome::Ended;
 use super::plan::Plan;
 use super::run::{Outcome, Sending, keysend};
-use super::turns::{Barrier, Ticket};
+use super::turns::{Barrier, Numbered, Ticket};
 use super::{Inner, Open, failure};
 use crate::error::Error;
 use crate::store::StoreError;
@@ -23,6 +23,14 @@ const NEVER_SENT: &str = "send failed: the daemon stopped before anything was se
 /// What a message ends with that cannot be sent any more.
 const TOO_OLD: &str =
     "send failed: the daemon did not run for so long that the message is too old to be sent";
+
+/// The place of a message among those to its recipient.
+enum Turn {
+    /// It got its number in an earlier run.
+    Had { numbered: Numbered, barrier: Barrier },
+    /// It has none.
+    Waits(Ticket),
+}
 
 pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let mut given_up = Vec::new();
@@ -44,20 +52,22 @@ pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
             inner.lines.wake(&recipient, inner.clock.now());
             continue;
         }
-        let barrier = number.map(|number| inner.turns.take_up(recipient, service, number));
-        // One that has no number yet takes its place before the messages of this run.
-        let ticket = number.is_none().then(|| inner.enter(&recipient, service, open.message.unordered));
+        let turn = match number.map(|number| inner.turns.take_up(recipient, service, number)) {
+            Some((numbered, barrier)) => Turn::Had { numbered, barrier },
+            // One that has no number yet takes its place before the messages of this run.
+            None => Turn::Waits(inner.enter(&recipient, service, open.message.unordered)),
+        };
         // Nobody waits for it: the row says what became of it.
-        drop(inner.spawn("message", follow_up(Arc::clone(inner), open, barrier, ticket)));
+        drop(inner.spawn("message", follow_up(Arc::clone(inner), open, turn)));
     }
     futures_util::future::try_join_all(given_up).await?;
     Ok(())
 }
 
 /// Follows a message to its end: the attempts that are open, then the parts that were not attempted.
-async fn follow_up(inner: Arc<Inner>, open: Open, barrier: Option<Barrier>, ticket: Option<Ticket>) {
+async fn follow_up(inner: Arc<Inner>, open: Open, turn: Turn) {
     let sent = match inner.store.full_message(open.message.id).await {
-        Ok(Some(full)) => follow_while_waited_for(&inner, full, barrier, ticket).await,
+        Ok(Some(full)) => follow_while_waited_for(&inner, full, turn).await,
         Ok(None) => Err(Error::internal("failed: the message was let go")),
         Err(error) => Err(error.into()),
     };
@@ -78,12 +88,15 @@ async fn follow_up(inner: Arc<Inner>, open: Open, barrier: Option<Barrier>, tick
 async fn follow_while_waited_for(
     inner: &Arc<Inner>,
     full: FullMessage,
-    barrier: Option<Barrier>,
-    ticket: Option<Ticket>,
+    turn: Turn,
 ) -> Result<Outcome, Error> {
+    let (numbered, barrier) = match turn {
+        Turn::Had { numbered, barrier } => (numbered, barrier),
+        Turn::Waits(ticket) => return follow_parts(inner, full, None, Some(ticket)).await,
+    };
     let begun = full.attempts.iter().map(|stored| stored.attempt.begun).max().unwrap_or_default();
     let left = TRY_DEADLINE.saturating_sub(inner.clock.now().since(begun)).max(Duration::from_millis(1));
-    let following = follow_parts(inner, full, ticket);
+    let following = follow_parts(inner, full, Some(numbered), None);
     tokio::pin!(following);
     tokio::select! {
         sent = &mut following => sent,
@@ -97,10 +110,11 @@ async fn follow_while_waited_for(
 async fn follow_parts(
     inner: &Arc<Inner>,
     full: FullMessage,
+    numbered: Option<Numbered>,
     ticket: Option<Ticket>,
 ) -> Result<Outcome, Error> {
     let FullMessage { stored, body, attempts } = full;
-    let (message, number) = (stored.message, stored.number);
+    let message = stored.message;
     let mut parts = vec![PartState::Waiting; message.parts.into()];
     let mut looked_up = Vec::new();
     for attempt in attempts.into_iter().map(|stored| stored.attempt) {
@@ -148,7 +162,7 @@ async fn follow_parts(
             let slot = ticket.granted().await;
             Sending::at_turn(inner, message, body.into(), plan, slot, tries)
         }
-        _ => Sending::new(inner, message, body.into(), plan, number, tries),
+        _ => Sending::new(inner, message, body.into(), plan, numbered, tries),
     };
     sending.send(delivery).await
 }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::outcome::Ended;
 use super::plan::{Plan, unavailable};
 use super::running::{Running, Stage};
-use super::turns::{Slot, Ticket};
+use super::turns::{Numbered, Slot, Ticket};
 use super::{Inner, Open, failure, random};
 use crate::error::Error;
 use crate::idempotency::Claim;
@@ -32,7 +32,8 @@ pub(super) struct Sending {
     message: OutboxMessage,
     body: Arc<[u8]>,
     plan: Plan,
-    number: Option<Number>,
+    /// Until it is settled or given up.
+    number: Mutex<Option<Numbered>>,
     /// For the first part that is paid.
     first_slot: Mutex<Option<Slot>>,
     tries: Mutex<Try>,
@@ -48,14 +49,10 @@ enum PartError {
     Unknown { doubt: String },
     /// It was not tried, since another part is lost.
     Stopped,
-    /// This node cannot go on; the row stays open for the next run.
+    /// Definitely not, since this node could not begin to.
+    NotBegun(Error),
+    /// This node could not go on with a payment that it had stored.
     Broken(Error),
-}
-
-impl<E: Into<Error>> From<E> for PartError {
-    fn from(error: E) -> Self {
-        Self::Broken(error.into())
-    }
 }
 
 /// How a try ended, as it is stored.
@@ -133,7 +130,7 @@ impl Sending {
         message: OutboxMessage,
         body: Arc<[u8]>,
         plan: Plan,
-        number: Option<Number>,
+        number: Option<Numbered>,
         tries: Try,
     ) -> Self {
         Self {
@@ -141,7 +138,7 @@ impl Sending {
             message,
             body,
             plan,
-            number,
+            number: Mutex::new(number),
             first_slot: Mutex::default(),
             tries: Mutex::new(tries),
             stopped: AtomicBool::new(false),
@@ -162,6 +159,9 @@ impl Sending {
         };
         let ended = self.end(&delivery, lost).await;
         self.resolve();
+        if let Err(error) = &ended {
+            tracing::error!(message = %self.message.id, "what became of a message cannot be stored: {error}");
+        }
         ended
     }
 
@@ -176,10 +176,9 @@ impl Sending {
             let Some((part, paid)) = under_way.next().await else { return Ok((delivery, lost)) };
             let state = match &paid {
                 Ok(()) => PartState::Settled,
-                Err(PartError::Failed { .. }) => PartState::Failed,
-                Err(PartError::Unknown { .. }) => PartState::Unknown,
+                Err(PartError::Failed { .. } | PartError::NotBegun(_)) => PartState::Failed,
+                Err(PartError::Unknown { .. } | PartError::Broken(_)) => PartState::Unknown,
                 Err(PartError::Stopped) => PartState::Waiting,
-                Err(PartError::Broken(error)) => return Err(error.clone()),
             };
             set(&mut delivery, part, state)?;
             match paid {
@@ -228,18 +227,25 @@ impl Sending {
 
     /// One attempt, committed before the backend hears of it.
     async fn attempt(&self, part: u16, slot: Slot) -> Result<Ended, PartError> {
-        let attempt = self.seal(part).await?;
-        let keysend = keysend(&self.inner, &self.message, &attempt);
-        let ended = self.inner.follow(attempt.hash, AttemptRules::new());
-        self.inner.store.begin_attempt(attempt, self.number).await?;
-        self.submit(keysend, ended, slot).await
+        let (attempt, number) = self.seal(part).await.map_err(PartError::NotBegun)?;
+        let (hash, keysend) = (attempt.hash, keysend(&self.inner, &self.message, &attempt));
+        let begun = self.inner.store.begin_attempt(attempt, number).await;
+        begun.map_err(|error| PartError::NotBegun(error.into()))?;
+        // The backend has not heard of it, so that its end cannot have come before.
+        let ended = self.inner.follow(hash, AttemptRules::new());
+        self.submit(keysend, ended, slot).await.map_err(|error| {
+            self.inner.live().remove(&hash);
+            PartError::Broken(error)
+        })
     }
 
-    async fn seal(&self, part: u16) -> Result<Attempt, PartError> {
-        let Self { inner, message, body, plan, number, .. } = self;
+    async fn seal(&self, part: u16) -> Result<(Attempt, Option<Number>), Error> {
+        let Self { inner, message, body, plan, .. } = self;
         let preimage = Preimage(random()?);
-        let floor_back =
-            number.map_or(0, |number| inner.turns.floor_back(message.recipient, message.service, number));
+        let (number, floor_back) = {
+            let held = self.number();
+            (held.as_ref().map(Numbered::number), held.as_ref().map_or(0, Numbered::floor_back))
+        };
         let header = Header {
             id: message.id,
             stream: number.map_or(0, |number| number.stream),
@@ -259,7 +265,7 @@ impl Sending {
         let signature = inner.node.sign(&header.signing_bytes(&binding, chunk)).await.map_err(unavailable)?;
         let envelope = Envelope::seal(header, chunk, signature, &inner.node.id())
             .map_err(|error| Error::internal(format!("the envelope cannot be made: {error}")))?;
-        Ok(Attempt {
+        let attempt = Attempt {
             hash: preimage.payment_hash(),
             message: message.id,
             part,
@@ -268,7 +274,8 @@ impl Sending {
             amount: plan.amount_of(part),
             begun: inner.clock.now(),
             state: AttemptState::Ready,
-        })
+        };
+        Ok((attempt, number))
     }
 
     /// Hands an attempt to the backend and waits for its end.
@@ -277,7 +284,7 @@ impl Sending {
         keysend: Keysend,
         ended: oneshot::Receiver<Ended>,
         slot: Slot,
-    ) -> Result<Ended, PartError> {
+    ) -> Result<Ended, Error> {
         let hash = keysend.preimage.payment_hash();
         let mut slot = Some(slot);
         loop {
@@ -319,9 +326,12 @@ impl Sending {
                 let paid = delivery.count(PartState::Settled);
                 (failure::of_payment(cause, &format!("{text}{}", self.paid(paid))), Some(cause))
             }
+            // The store may do again what it did not do now.
+            (_, Some(PartError::NotBegun(error))) => (error, Some(FailureCause::Unavailable)),
             (_, lost) => {
                 let doubt = match lost {
                     Some(PartError::Unknown { doubt }) => doubt,
+                    Some(PartError::Broken(error)) => error.to_string(),
                     _ => "a payment of an earlier run of the daemon has no known end".to_owned(),
                 };
                 let rest = match state {
@@ -362,9 +372,12 @@ impl Sending {
     }
 
     fn resolve(&self) {
-        if let Some(number) = self.number {
-            self.inner.turns.resolve(self.message.recipient, self.message.service, number);
-        }
+        let resolved = self.number().take();
+        drop(resolved);
+    }
+
+    fn number(&self) -> MutexGuard<'_, Option<Numbered>> {
+        self.number.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tries(&self) -> MutexGuard<'_, Try> {

@@ -73,13 +73,37 @@ struct Line {
 pub(super) struct Slot {
     turns: Turns,
     recipient: NodeId,
-    unused: Option<(Service, Number)>,
+    unused: Option<Numbered>,
 }
 
 impl Slot {
-    /// The message's number, where this is its first slot and it has a place in the order. Whoever takes it resolves it.
-    pub(super) fn take_number(&mut self) -> Option<Number> {
-        self.unused.take().map(|(_, number)| number)
+    /// The message's number, where this is its first slot and it has a place in the order.
+    pub(super) fn take_number(&mut self) -> Option<Numbered> {
+        self.unused.take()
+    }
+}
+
+/// A number that is not resolved. Dropping it resolves it: its message is settled or given up, and nobody is to wait for
+/// it, however the work on it ended.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    turns: Turns,
+    recipient: NodeId,
+    line: Service,
+    number: Number,
+}
+
+impl Numbered {
+    /// The number, as it is stored.
+    pub(super) const fn number(&self) -> Number {
+        self.number
+    }
+
+    /// The lowest number of the message's run that is not resolved, as an envelope tells it.
+    pub(super) fn floor_back(&self) -> u16 {
+        let mut state = self.turns.lock();
+        let line = state.line(self.recipient, self.line, self.turns.stream);
+        line.window(self.number.stream).map_or(0, |window| window.floor_back(self.number.seq))
     }
 }
 
@@ -136,24 +160,8 @@ impl Turns {
         Ticket(granted)
     }
 
-    /// The lowest number of the message's run that is not resolved, as an envelope tells it.
-    pub(super) fn floor_back(&self, recipient: NodeId, line: Service, number: Number) -> u16 {
-        let mut state = self.lock();
-        let line = state.line(recipient, line, self.stream);
-        line.window(number.stream).map_or(0, |window| window.floor_back(number.seq))
-    }
-
-    /// Says that a numbered message is settled or given up.
-    pub(super) fn resolve(&self, recipient: NodeId, line: Service, number: Number) {
-        let mut state = self.lock();
-        if let Some(window) = state.line(recipient, line, self.stream).window(number.stream) {
-            window.resolve(number.seq);
-        }
-        self.grant(state);
-    }
-
     /// Takes up a message of an earlier run: its number in a window of that run, and a barrier for this run's numbers.
-    pub(super) fn take_up(&self, recipient: NodeId, line: Service, number: Number) -> Barrier {
+    pub(super) fn take_up(&self, recipient: NodeId, line: Service, number: Number) -> (Numbered, Barrier) {
         let mut state = self.lock();
         let known = state.line(recipient, line, self.stream);
         known.blocked_by += 1;
@@ -164,7 +172,8 @@ impl Turns {
             }
             None => known.earlier.push(Window::restore(number.stream, 0, [number.seq])),
         }
-        Barrier { turns: self.clone(), recipient, line }
+        let numbered = Numbered { turns: self.clone(), recipient, line, number };
+        (numbered, Barrier { turns: self.clone(), recipient, line })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -184,9 +193,11 @@ impl Turns {
     fn grant(&self, mut state: MutexGuard<'_, State>) {
         let mut refused = Vec::new();
         while let Some((recipient, Turn { ticket, unused })) = state.next_turn(self.stream) {
+            let unused =
+                unused.map(|(line, number)| Numbered { turns: self.clone(), recipient, line, number });
             refused.extend(ticket.send(Slot { turns: self.clone(), recipient, unused }).err());
         }
-        // A slot locks the state when it is dropped.
+        // A slot locks the state when it is dropped, and so does a number.
         drop(state);
         drop(refused);
     }
@@ -292,10 +303,16 @@ impl Drop for Slot {
             let shared = !recipient.direct;
             state.shared_in_flight -= usize::from(shared);
         }
-        if let Some((service, number)) = self.unused
-            && let Some(window) = state.line(self.recipient, service, self.turns.stream).window(number.stream)
-        {
-            window.resolve(number.seq);
+        self.turns.grant(state);
+    }
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        let mut state = self.turns.lock();
+        let line = state.line(self.recipient, self.line, self.turns.stream);
+        if let Some(window) = line.window(self.number.stream) {
+            window.resolve(self.number.seq);
         }
         self.turns.grant(state);
     }

@@ -202,6 +202,11 @@ impl TestNode {
         self.store.is_dead()
     }
 
+    /// The node's database, for what its store does not do.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.dir.path().join("imp.db")).unwrap()
+    }
+
     pub(crate) async fn counter(&self, name: &'static str) -> u64 {
         self.store.counter(name).await.unwrap()
     }

@@ -19,4 +19,5 @@ mod signing;
 mod simulated;
 mod start;
 mod store;
+mod tries;
 mod wallet;

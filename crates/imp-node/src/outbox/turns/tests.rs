@@ -31,14 +31,14 @@ fn numbers_follow_the_order_of_the_queue() {
     let mut slots = Vec::new();
     for ticket in &mut tickets {
         if let Some(mut slot) = granted(ticket) {
-            seqs.push(slot.take_number().unwrap().seq);
+            seqs.push(slot.take_number().unwrap().number().seq);
             slots.push(slot);
         }
     }
     assert_eq!(seqs, [0, 1], "two slots, two numbers");
     drop(slots);
     let third = granted(&mut tickets[2]).unwrap().take_number().unwrap();
-    assert_eq!(third, Number { stream: 7, seq: 2 });
+    assert_eq!(third.number(), Number { stream: 7, seq: 2 });
 }
 
 #[test]
@@ -97,7 +97,11 @@ fn whoever_leaves_the_queue_costs_nobody_a_turn() {
     drop(gone);
     drop(slot);
     let number = granted(&mut next).unwrap().take_number().unwrap();
-    assert_eq!(number.seq, 1, "the first number was granted and never taken, the second is this one's");
+    assert_eq!(
+        number.number().seq,
+        1,
+        "the first number was granted and never taken, the second is this one's"
+    );
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn a_number_that_nobody_took_is_no_gap() {
     drop(message(&turns, 1));
     let mut next = message(&turns, 1);
     let number = granted(&mut next).unwrap().take_number().unwrap();
-    assert_eq!(turns.floor_back(node(1), Service::Message, number), 0);
+    assert_eq!(number.floor_back(), 0);
 }
 
 #[test]
@@ -115,12 +119,12 @@ fn at_most_256_numbers_are_out_above_the_floor() {
     let mut tickets: Vec<_> = (0..300).map(|_| message(&turns, 1)).collect();
     let mut slots: Vec<_> = tickets.iter_mut().filter_map(granted).collect();
     assert_eq!(slots.len(), 256);
-    let numbers: Vec<_> = slots.iter_mut().filter_map(Slot::take_number).collect();
+    let mut numbers: Vec<_> = slots.iter_mut().filter_map(Slot::take_number).collect();
     let mut unordered = turns.enter(node(1), None);
     assert!(granted(&mut unordered).is_some(), "what has no number does not wait for one");
-    turns.resolve(node(1), Service::Message, numbers[1]);
+    drop(numbers.remove(1));
     assert!(tickets.iter_mut().skip(256).find_map(granted).is_none(), "the floor has not moved");
-    turns.resolve(node(1), Service::Message, numbers[0]);
+    drop(numbers.remove(0));
     assert_eq!(tickets.iter_mut().skip(256).filter_map(granted).count(), 2);
 }
 
@@ -128,17 +132,18 @@ fn at_most_256_numbers_are_out_above_the_floor() {
 fn the_numbers_of_a_run_wait_for_the_messages_of_earlier_ones() {
     let turns = turns(10);
     let earlier = Number { stream: 3, seq: 40 };
-    let barrier = turns.take_up(node(1), Service::Message, earlier);
-    let later = turns.take_up(node(1), Service::Message, Number { stream: 3, seq: 42 });
-    assert_eq!(turns.floor_back(node(1), Service::Message, Number { stream: 3, seq: 42 }), 2);
+    let (earlier, barrier) = turns.take_up(node(1), Service::Message, earlier);
+    let (number, later) = turns.take_up(node(1), Service::Message, Number { stream: 3, seq: 42 });
+    assert_eq!(number.floor_back(), 2);
     let mut waiting = message(&turns, 1);
     assert!(granted(&mut waiting).is_none());
-    turns.resolve(node(1), Service::Message, earlier);
-    assert_eq!(turns.floor_back(node(1), Service::Message, Number { stream: 3, seq: 42 }), 0);
+    drop(earlier);
+    assert_eq!(number.floor_back(), 0);
     drop(barrier);
     assert!(granted(&mut waiting).is_none());
     drop(later);
-    assert_eq!(granted(&mut waiting).unwrap().take_number(), Some(Number { stream: 7, seq: 0 }));
+    let first = granted(&mut waiting).unwrap().take_number().unwrap();
+    assert_eq!(first.number(), Number { stream: 7, seq: 0 });
 }
 
 /// What happens in a history of queues.
@@ -181,10 +186,7 @@ proptest! {
                 Op::Again(to) => tickets.push((to, turns.again(node(to)))),
                 Op::Leave(at) if !tickets.is_empty() => drop(tickets.remove(at % tickets.len())),
                 Op::Release(at) if !slots.is_empty() => {
-                    let (to, mut slot) = slots.remove(at % slots.len());
-                    if let Some(number) = slot.take_number() {
-                        turns.resolve(node(to), Service::Message, number);
-                    }
+                    drop(slots.remove(at % slots.len()));
                 }
                 Op::Limit(to, limit) => {
                     limits[usize::from(to)] = limit;
