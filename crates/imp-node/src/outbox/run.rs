@@ -1,6 +1,5 @@
 //! One try of a message.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use imp_core::retry::Try;
 use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope, Header, PartOf};
 use imp_lightning::{Keysend, SendError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::outcome::Ended;
 use super::plan::{Plan, unavailable};
@@ -37,8 +37,8 @@ pub(super) struct Sending {
     /// For the first part that is paid.
     first_slot: Mutex<Option<Slot>>,
     tries: Mutex<Try>,
-    /// A part is lost for good: no further attempt is begun.
-    stopped: AtomicBool,
+    /// A part is lost for good, or the try is over: no further attempt is begun.
+    stopped: CancellationToken,
 }
 
 /// Why a part was not paid.
@@ -47,7 +47,7 @@ enum PartError {
     Failed { cause: FailureCause, text: String },
     /// It may have been.
     Unknown { doubt: String },
-    /// It was not tried, since another part is lost.
+    /// It was not tried, since another part is lost or the try is over.
     Stopped,
     /// Definitely not, since this node could not begin to.
     NotBegun(Error),
@@ -141,7 +141,7 @@ impl Sending {
             number: Mutex::new(number),
             first_slot: Mutex::default(),
             tries: Mutex::new(tries),
-            stopped: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
         }
     }
 
@@ -151,8 +151,10 @@ impl Sending {
         tokio::pin!(paying);
         let (delivery, lost) = tokio::select! {
             paid = &mut paying => paid?,
-            // The try is over: the recipient need not wait for this number any longer, whatever comes of it.
+            // The recipient need not wait for this number any longer, whatever comes of what is in flight: so nothing more
+            // goes out under it.
             () = self.try_is_over() => {
+                self.stopped.cancel();
                 self.resolve();
                 paying.await?
             }
@@ -169,7 +171,9 @@ impl Sending {
         let mut under_way = FuturesUnordered::new();
         let mut lost = None;
         loop {
-            while let Some(part) = delivery.next_part() {
+            while !self.stopped.is_cancelled()
+                && let Some(part) = delivery.next_part()
+            {
                 set(&mut delivery, part, PartState::InFlight)?;
                 under_way.push(async move { (part, self.pay_part(part).await) });
             }
@@ -184,11 +188,13 @@ impl Sending {
             match paid {
                 Ok(()) => {
                     let now = self.inner.clock.now();
-                    self.tries().progress(now);
+                    if !self.stopped.is_cancelled() {
+                        self.tries().progress(now);
+                    }
                     self.inner.lines.wake(&self.message.recipient, now);
                 }
                 Err(error) => {
-                    self.stopped.store(true, Ordering::Relaxed);
+                    self.stopped.cancel();
                     lost.get_or_insert(error);
                 }
             }
@@ -201,16 +207,16 @@ impl Sending {
         loop {
             let first = self.first_slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             let slot = match first {
-                Some(slot) => slot,
-                None => self.inner.turns.again(self.message.recipient).granted().await,
+                Some(slot) => Some(slot),
+                None => self.next_slot().await,
             };
-            if self.stopped.load(Ordering::Relaxed) {
+            if self.stopped.is_cancelled() {
                 return Err(PartError::Stopped);
             }
-            if self.inner.clock.now() >= self.tries().deadline() {
+            let Some(slot) = slot.filter(|_| self.goes_on()) else {
                 let text = "no payment slot was free in time".to_owned();
                 return Err(PartError::Failed { cause: FailureCause::TimedOut, text });
-            }
+            };
             let (cause, text) = match self.attempt(part, slot).await? {
                 Ended::Settled => return Ok(()),
                 Ended::Unknown { doubt } => return Err(PartError::Unknown { doubt }),
@@ -223,6 +229,22 @@ impl Sending {
             };
             tokio::time::sleep(again.since(now)).await;
         }
+    }
+
+    /// Waits for another slot, but no longer than the try goes on.
+    async fn next_slot(&self) -> Option<Slot> {
+        let ticket = self.inner.turns.again(self.message.recipient);
+        tokio::select! {
+            biased;
+            () = self.stopped.cancelled() => None,
+            () = self.try_is_over() => None,
+            slot = ticket.granted() => Some(slot),
+        }
+    }
+
+    /// Whether a payment may still be begun.
+    fn goes_on(&self) -> bool {
+        !self.stopped.is_cancelled() && self.inner.clock.now() < self.tries().deadline()
     }
 
     /// One attempt, committed before the backend hears of it.
@@ -289,7 +311,11 @@ impl Sending {
         let mut slot = Some(slot);
         loop {
             let freed = self.inner.freed.notified();
-            match self.inner.node.send_keysend(keysend.clone()).await {
+            let sent = match &slot {
+                Some(_) if self.goes_on() => self.inner.node.send_keysend(keysend.clone()).await,
+                _ => Err(SendError::Busy),
+            };
+            match sent {
                 Ok(()) | Err(SendError::Known) => {
                     self.inner.note_in_flight(hash);
                     break;
@@ -298,11 +324,11 @@ impl Sending {
                     self.inner.look_up(keysend).await?;
                     break;
                 }
-                Err(SendError::Busy) if self.inner.clock.now() < self.tries().deadline() => {
+                Err(SendError::Busy) if self.goes_on() => {
                     drop(slot.take());
                     // Either way it looks again: slots also free without a payment of ours ending.
                     let _ = tokio::time::timeout(SLOT_POLL, freed).await;
-                    slot = Some(self.inner.turns.again(self.message.recipient).granted().await);
+                    slot = self.next_slot().await;
                 }
                 Err(error) => {
                     let cause = failure::refusal(&error);
@@ -319,12 +345,21 @@ impl Sending {
 
     /// Notes what comes of the message after its try.
     async fn end(&self, delivery: &Delivery, lost: Option<PartError>) -> Result<Outcome, Error> {
-        let state = delivery.state();
+        let state = match delivery.state() {
+            // The try is over with parts that were not begun in it.
+            MessageState::Queued | MessageState::Sending => MessageState::Failed,
+            state => state,
+        };
         let (error, cause) = match (state, lost) {
             (MessageState::Settled, _) => return Ok(Outcome::Settled),
             (_, Some(PartError::Failed { cause, text })) => {
                 let paid = delivery.count(PartState::Settled);
                 (failure::of_payment(cause, &format!("{text}{}", self.paid(paid))), Some(cause))
+            }
+            (_, None | Some(PartError::Stopped)) if delivery.count(PartState::Unknown) == 0 => {
+                let paid = self.paid(delivery.count(PartState::Settled));
+                let text = format!("the time was over before all of it was paid{paid}");
+                (failure::of_payment(FailureCause::TimedOut, &text), Some(FailureCause::TimedOut))
             }
             // The store may do again what it did not do now.
             (_, Some(PartError::NotBegun(error))) => (error, Some(FailureCause::Unavailable)),
