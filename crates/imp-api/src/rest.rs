@@ -25,6 +25,8 @@ pub struct Route {
     pub output: MessageDescriptor,
     /// Whether there are many answers. No RPC takes a stream of requests.
     pub server_streaming: bool,
+    /// Whether the call pays or sends: its errors hold the word "failed".
+    pub pays: bool,
 }
 
 impl Route {
@@ -141,6 +143,9 @@ fn route(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Route> {
         input: method.input(),
         output: method.output(),
         server_streaming: method.is_server_streaming(),
+        pays: pool
+            .get_extension_by_name("imp.pays")
+            .is_some_and(|pays| options.get_extension(&pays).as_bool() == Some(true)),
     })
 }
 

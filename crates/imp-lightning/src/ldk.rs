@@ -147,7 +147,7 @@ impl From<CallError> for LightningError {
     fn from(fault: CallError) -> Self {
         match fault {
             CallError::Stopped => Stopped.into(),
-            CallError::Panicked => Self::Failed("the Lightning library failed".to_owned()),
+            CallError::Panicked => Self::Unknown("the Lightning library failed".to_owned()),
         }
     }
 }

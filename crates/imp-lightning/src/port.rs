@@ -148,8 +148,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
     /// An address that is malformed or of another network, an amount that is dust and a fee rate of 0 are
     /// [`LightningError::Invalid`]; too little, fee included, is [`LightningError::InsufficientFunds`]; while the wallet
     /// cannot know which of its coins are spent, as when a channel's funding waits for a block, it may be
-    /// [`LightningError::Failed`]; after [`LightningError::Unknown`] the transaction may still be confirmed. Payments are
-    /// made one after the other, each in some seconds.
+    /// [`LightningError::Failed`]; after [`LightningError::Unknown`] the transaction may still be confirmed, and after
+    /// every other error there is none. Payments are made one after the other, each in some seconds.
     async fn send_onchain(
         &self,
         address: &str,

@@ -197,6 +197,12 @@ fn is_foreign_site(site: &str) -> bool {
 
 /// The layer for REST, websocket and event streams.
 pub(super) async fn http_layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let names_no_host = !request.headers().contains_key(header::HOST);
+    let is_tcp = matches!(request.extensions().get::<Peer>(), Some(Peer::Tcp { .. }));
+    if is_tcp && names_no_host && request.version() == http::Version::HTTP_11 {
+        // RFC 9112, section 3.2: also of a request to an absolute URL. On the owner's socket it is not asked for.
+        return super::rest::error(&StatusBody::new(Code::InvalidArgument, "missing required Host header"));
+    }
     let claims = Claims::of(&request);
     let decision = match request.uri().path() {
         "/health" | "/ready" => edge.guard.decide_origin(&claims),

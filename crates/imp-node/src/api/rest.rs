@@ -94,7 +94,9 @@ async fn handle(State(rest): State<Arc<Rest>>, request: Request) -> Response {
         Lookup::NotFound => Err(StatusBody::new(Code::NotFound, "Not Found")),
         Lookup::WrongMethod => return wrong_method(),
         Lookup::Found(route) if route.server_streaming => rest.subscribe(route, request).await,
-        Lookup::Found(route) => rest.call(route, request).await,
+        Lookup::Found(route) => {
+            rest.call(route, request).await.map_err(|body| if route.pays { of_payment(body) } else { body })
+        }
     };
     answer.unwrap_or_else(|body| error(&body))
 }
@@ -134,7 +136,7 @@ impl Rest {
     /// What goes wrong after a good handshake is told in a frame: a page's script never sees the status of a handshake.
     async fn subscribe(&self, route: &'static Route, request: Request) -> Result<Response, StatusBody> {
         let (mut parts, _body) = request.into_parts();
-        if !wants_upgrade(&parts) {
+        if !wants_upgrade(&mut parts) {
             let opened = self.open(route, &parts).await?;
             return Ok(opened.mark(stream::response));
         }
@@ -269,13 +271,24 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-/// An upgrade asked for in HTTP/1.0 counts for nothing (RFC 9110, section 7.8).
-fn wants_upgrade(parts: &Parts) -> bool {
-    let asked = parts
-        .headers
-        .get(header::UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    asked && parts.version >= http::Version::HTTP_11
+/// Whether a websocket is asked for; the headers then say it in one word each, as the handshake's reader wants it. One
+/// asked for in HTTP/1.0 counts for nothing (RFC 9110, section 7.8).
+fn wants_upgrade(parts: &mut Parts) -> bool {
+    let wanted =
+        names(&parts.headers, &header::UPGRADE, "websocket") && parts.version >= http::Version::HTTP_11;
+    if wanted {
+        parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        if names(&parts.headers, &header::CONNECTION, "upgrade") {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+    }
+    wanted
+}
+
+/// Whether a header that is a list names something; its lines are one list (RFC 9110, section 5.3).
+fn names(headers: &HeaderMap, list: &HeaderName, word: &str) -> bool {
+    let lines = headers.get_all(list).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(word))
 }
 
 /// The answer to a handshake that is none. It names the version that is spoken (RFC 6455, section 4.4).
@@ -289,8 +302,16 @@ fn bad_handshake(fault: impl std::fmt::Display) -> Response {
 fn deadline_exceeded() -> StatusBody {
     StatusBody::new(
         Code::DeadlineExceeded,
-        "the time that Grpc-Timeout gave is over; the call may still be carried out",
+        "failed to answer within the time of Grpc-Timeout: the call may still be carried out",
     )
+}
+
+/// Clients of 2021 tell a call that sends nothing by the word "failed" in its answer, whoever found the fault.
+fn of_payment(body: StatusBody) -> StatusBody {
+    if body.message.contains("failed") || body.code == Code::Unimplemented {
+        return body;
+    }
+    StatusBody { message: format!("{}; the call failed", body.message), ..body }
 }
 
 /// The service answered with bytes that are no such message, which only a fault of this program can do.

@@ -207,11 +207,12 @@ impl Node {
                 }
                 Ok(txid)
             }
-            Err(error @ (LightningError::Invalid(_) | LightningError::InsufficientFunds { .. })) => {
+            Err(error @ LightningError::Unknown(_)) => Err(error.into()),
+            // There is no transaction, so that the key is as good as new.
+            Err(error) => {
                 self.store.remove_key(key.method, key.key).await?;
                 Err(error.into())
             }
-            Err(error) => Err(error.into()),
         }
     }
 

@@ -292,3 +292,57 @@ async fn grpc_that_does_not_begin_is_closed_after_a_minute() {
         assert!((59..=61).contains(&waited), "closed after {waited} s");
     }
 }
+
+#[tokio::test]
+async fn every_error_of_a_call_that_pays_holds_the_word_failed() {
+    let node = TestNode::start().await;
+    let too_large = format!(r#"{{"x":"{}"}}"#, "a".repeat(DEFAULT_MAX_REQUEST_BYTES));
+    for (headers, body) in [
+        ("", "{bad"),
+        ("", r#"{"msg":5}"#),
+        ("", "\u{feff}{}"),
+        ("", too_large.as_str()),
+        ("Grpc-Timeout: zz\r\n", "{}"),
+        ("Grpc-Timeout: 1n\r\n", r#"{"msg":"wait"}"#),
+        ("", r#"{"msg":"fail"}"#),
+    ] {
+        let answer = node.raw(post(body.as_bytes(), headers)).await;
+        let (head, answered) = parts(&answer);
+        assert!(!head.starts_with("http/1.1 200 "), "{headers}: {answer}");
+        assert_eq!(answered.matches("failed").count(), 1, "{headers}: {answered}");
+    }
+    let sign =
+        "POST /v1/sign HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\n{bad";
+    let answer = node.raw(sign).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.contains("failed"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_is_refused_as_of_http_1_1() {
+    let node = TestNode::start().await;
+    let answer = node.raw("GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    let (head, body) = parts(&answer);
+    assert!(head.starts_with("http/1.1 400 "), "{answer}");
+    assert_eq!(body, r#"{"code":3,"message":"missing required Host header","details":[]}"#);
+    assert!(node.raw("GET /health HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
+}
+
+#[tokio::test]
+async fn a_handshake_is_read_from_lists_over_several_lines() {
+    let node = TestNode::start().await;
+    for asked in [
+        "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: keep-alive, Upgrade\r\nUpgrade: h2c, WebSocket\r\n",
+        "Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n",
+    ] {
+        let mut stream = TcpStream::connect(node.http).await.unwrap();
+        let handshake = format!(
+            "GET /v1/subscribe HTTP/1.1\r\nHost: localhost\r\n{asked}Sec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        stream.write_all(handshake.as_bytes()).await.unwrap();
+        let mut status = [0; 13];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut status)).await.expect("an answer").unwrap();
+        assert_eq!(&status, b"HTTP/1.1 101 ", "{asked}");
+    }
+}
