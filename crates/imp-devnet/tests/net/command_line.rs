@@ -62,7 +62,7 @@ async fn messages(alice: &NodeInfo, bob: &NodeInfo) {
     assert_eq!(json(alice, &send).await["id"], id, "the key makes it one message");
 
     let shown = json(alice, &["message", "show", id.as_str().unwrap()]).await;
-    assert_eq!((&shown["message"]["state"], &shown["message"]["amount"]), (&"settled".into(), &"10".into()));
+    assert_eq!((&shown["state"], &shown["amount"]), (&"settled".into(), &"10".into()));
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 1);
     let listed = json(alice, &["message", "list", "--state", "settled", "--to", &bob.pubkey]).await;
     assert_eq!(find(&listed["messages"], "id", &id)["bytes"], "21");
