@@ -152,8 +152,7 @@ async fn send_again(inner: Arc<Inner>, again: Again) {
     let sent = match opened {
         Ok(true) => {
             let slot = ticket.granted().await;
-            let tries = Try::new(inner.clock.now());
-            let sending = Sending::at_turn(&inner, open.message.clone(), body, plan, slot, tries);
+            let sending = Sending::at_turn(&inner, open.message.clone(), body, plan, slot, Try::new);
             sending.send(delivery).await
         }
         Ok(false) => Err(Error::internal("failed: the message changed while it was taken up again")),

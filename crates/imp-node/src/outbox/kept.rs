@@ -210,8 +210,7 @@ async fn try_once(inner: &Arc<Inner>, open: &Open, ticket: Ticket) -> Result<Tri
         return Ok(Tried::NoRoom(end));
     }
     let slot = ticket.granted().await;
-    let tries = Try::another(inner.clock.now());
-    let sending = Sending::at_turn(inner, stored.message, body.into(), plan, slot, tries);
+    let sending = Sending::at_turn(inner, stored.message, body.into(), plan, slot, Try::another);
     sending.send(delivery).await.map(Tried::Sent)
 }
 

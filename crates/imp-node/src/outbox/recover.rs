@@ -156,13 +156,12 @@ async fn follow_parts(
     let (limit, direct) = room.unwrap_or((1, false));
     inner.turns.set_limit(message.recipient, limit, direct);
     let plan = Plan::of_message(&message, &body)?;
-    let tries = Try::new(inner.clock.now());
     let sending = match ticket {
         Some(ticket) if delivery.next_part().is_some() => {
             let slot = ticket.granted().await;
-            Sending::at_turn(inner, message, body.into(), plan, slot, tries)
+            Sending::at_turn(inner, message, body.into(), plan, slot, Try::new)
         }
-        _ => Sending::new(inner, message, body.into(), plan, numbered, tries),
+        _ => Sending::new(inner, message, body.into(), plan, numbered, Try::new),
     };
     sending.send(delivery).await
 }

@@ -9,6 +9,7 @@ use imp_core::attempt::{Attempt as AttemptRules, AttemptEvent, AttemptState, Fai
 use imp_core::delivery::{Delivery, MessageState, PartState};
 use imp_core::id::Preimage;
 use imp_core::retry::Try;
+use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope, Header, PartOf};
 use imp_lightning::{Keysend, SendError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -21,6 +22,7 @@ use super::turns::{Numbered, Slot, Ticket};
 use super::{Inner, Open, failure, random};
 use crate::error::Error;
 use crate::idempotency::Claim;
+use crate::runtime::clock::Steady;
 use crate::store::outbox::{Attempt, Number, OutboxMessage, SendFailure};
 
 /// How long a payment that found no slot at the backend waits before it looks again.
@@ -37,6 +39,8 @@ pub(super) struct Sending {
     /// For the first part that is paid.
     first_slot: Mutex<Option<Slot>>,
     tries: Mutex<Try>,
+    /// The time by which the try goes.
+    time: Steady,
     /// A part is lost for good, or the try is over: no further attempt is begun.
     stopped: CancellationToken,
 }
@@ -92,8 +96,7 @@ pub(super) async fn send_new(inner: Arc<Inner>, new: New, ticket: Option<Ticket>
     let Some(ticket) = ticket else { return inner.wait_in_line(open) };
     let slot = ticket.granted().await;
     let delivery = Delivery::new(message.parts);
-    let tries = Try::new(inner.clock.now());
-    let sent = Sending::at_turn(&inner, message, body, plan, slot, tries).send(delivery).await;
+    let sent = Sending::at_turn(&inner, message, body, plan, slot, Try::new).send(delivery).await;
     inner.conclude(open, sent);
 }
 
@@ -116,10 +119,10 @@ impl Sending {
         body: Arc<[u8]>,
         plan: Plan,
         mut slot: Slot,
-        tries: Try,
+        begin: impl FnOnce(UnixMillis) -> Try,
     ) -> Self {
         let number = slot.take_number();
-        let mut this = Self::new(inner, message, body, plan, number, tries);
+        let mut this = Self::new(inner, message, body, plan, number, begin);
         this.first_slot = Mutex::new(Some(slot));
         this
     }
@@ -131,8 +134,9 @@ impl Sending {
         body: Arc<[u8]>,
         plan: Plan,
         number: Option<Numbered>,
-        tries: Try,
+        begin: impl FnOnce(UnixMillis) -> Try,
     ) -> Self {
+        let time = Steady::new(inner.clock.now());
         Self {
             inner: Arc::clone(inner),
             message,
@@ -140,7 +144,8 @@ impl Sending {
             plan,
             number: Mutex::new(number),
             first_slot: Mutex::default(),
-            tries: Mutex::new(tries),
+            tries: Mutex::new(begin(time.now())),
+            time,
             stopped: CancellationToken::new(),
         }
     }
@@ -187,11 +192,10 @@ impl Sending {
             set(&mut delivery, part, state)?;
             match paid {
                 Ok(()) => {
-                    let now = self.inner.clock.now();
                     if !self.stopped.is_cancelled() {
-                        self.tries().progress(now);
+                        self.tries().progress(self.time.now());
                     }
-                    self.inner.lines.wake(&self.message.recipient, now);
+                    self.inner.lines.wake(&self.message.recipient, self.inner.clock.now());
                 }
                 Err(error) => {
                     self.stopped.cancel();
@@ -223,7 +227,7 @@ impl Sending {
                 Ended::Failed { cause, text } => (cause, text),
             };
             failures += 1;
-            let now = self.inner.clock.now();
+            let now = self.time.now();
             let Some(again) = self.tries().retry_at(cause, failures, now) else {
                 return Err(PartError::Failed { cause, text });
             };
@@ -244,7 +248,7 @@ impl Sending {
 
     /// Whether a payment may still be begun.
     fn goes_on(&self) -> bool {
-        !self.stopped.is_cancelled() && self.inner.clock.now() < self.tries().deadline()
+        !self.stopped.is_cancelled() && self.time.now() < self.tries().deadline()
     }
 
     /// One attempt, committed before the backend hears of it.
@@ -421,7 +425,7 @@ impl Sending {
 
     async fn try_is_over(&self) {
         loop {
-            let left = self.tries().deadline().since(self.inner.clock.now());
+            let left = self.tries().deadline().since(self.time.now());
             if left.is_zero() {
                 return;
             }

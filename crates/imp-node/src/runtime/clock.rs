@@ -23,23 +23,40 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that goes with tokio's, and so stands still where that is paused.
+/// A time that begins with what a clock shows and goes on with `tokio::time`, whatever becomes of the clock: for what is
+/// measured, and not stored.
 #[derive(Clone, Copy, Debug)]
-pub struct TestClock {
+pub struct Steady {
     base: UnixMillis,
     started: Instant,
 }
 
+impl Steady {
+    /// A time that begins with `base` now.
+    pub fn new(base: UnixMillis) -> Self {
+        Self { base, started: Instant::now() }
+    }
+
+    /// The time now. Never steps back.
+    pub fn now(&self) -> UnixMillis {
+        self.base.plus(self.started.elapsed())
+    }
+}
+
+/// A clock that goes with tokio's, and so stands still where that is paused.
+#[derive(Clone, Copy, Debug)]
+pub struct TestClock(Steady);
+
 impl TestClock {
     /// A clock that shows `base` now.
     pub fn new(base: UnixMillis) -> Self {
-        Self { base, started: Instant::now() }
+        Self(Steady::new(base))
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> UnixMillis {
-        self.base.plus(self.started.elapsed())
+        self.0.now()
     }
 }
 

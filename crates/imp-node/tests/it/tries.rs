@@ -1,5 +1,6 @@
 //! Tries that go wrong in the node itself, and tries that take their time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -180,4 +181,32 @@ async fn nothing_more_goes_out_under_a_number_that_was_given_up() {
         assert_eq!((stored.state, stored.tally.attempts), (MessageState::Settled, 2));
         assert_ne!(stored.number, Some(number));
     }
+}
+
+/// A clock that goes with tokio's, and is set by a test.
+#[derive(Debug)]
+struct SetClock {
+    clock: TestClock,
+    back_ms: AtomicU64,
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixMillis {
+        self.clock.now().minus(Duration::from_millis(self.back_ms.load(Ordering::Relaxed)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_prolong_a_try() {
+    let network = network(FakeOptions::default());
+    let clock = TestClock::new(UnixMillis(1_700_000_000_000));
+    let clock = Arc::new(SetClock { clock, back_ms: AtomicU64::new(0) });
+    let alice = Timed::start_with(&network, "alice", Arc::<SetClock>::clone(&clock)).await;
+    let bob = Timed::start(&network, "bob").await;
+    network.refuse_next("alice", 10_000, SendError::Unavailable("away".to_owned()));
+    alice.sending(text_to(bob.id, "x"));
+    alice.until("an attempt", |all| all.last().is_some_and(|one| one.tally.attempts > 0)).await;
+    clock.back_ms.store(3_600_000, Ordering::Relaxed);
+    pass(Duration::from_secs(46)).await;
+    alice.until("its end", |all| all[0].state == MessageState::Failed).await;
 }
