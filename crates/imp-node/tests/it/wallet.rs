@@ -96,6 +96,19 @@ async fn a_key_whose_call_died_in_between_never_sends_again() {
 }
 
 #[tokio::test]
+async fn a_key_whose_call_made_no_transaction_stays_good() {
+    let network = network(FakeOptions::default());
+    let (alice, bob) = (TestNode::start(&network, "alice").await, TestNode::start(&network, "bob").await);
+    let (address, before) = (address(&bob).await, onchain_total(&bob).await);
+    network.crash("alice");
+    let refused = send(&alice, to(&address, 10_000), Some("k")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    let alice = alice.restart().await;
+    send(&alice, to(&address, 10_000), Some("k")).await.unwrap();
+    assert_eq!(onchain_total(&bob).await, before + 10_000);
+}
+
+#[tokio::test]
 async fn each_field_that_makes_no_sense_is_named_and_its_key_stays_good() {
     let network = network(FakeOptions::default());
     let alice = TestNode::start(&network, "alice").await;
