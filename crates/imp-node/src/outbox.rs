@@ -291,7 +291,7 @@ impl Outbox {
 
     /// A channel closed: what fails from now on and was begun before may have arrived.
     pub async fn channel_closed(&self) -> Result<(), StoreError> {
-        self.inner.store.note_channel_closed(self.inner.clock.now()).await
+        self.inner.store.note_channel_closed().await
     }
 }
 

@@ -36,9 +36,7 @@ impl Inner {
     }
 
     pub(super) async fn failed(&self, hash: PaymentHash, reason: &FailureReason) -> Result<(), StoreError> {
-        let Some(row) = self.store.attempt(hash).await? else { return Ok(()) };
-        let closed = self.store.last_channel_closed().await?;
-        let channel_closed = closed.is_some_and(|closed| closed >= row.begun);
+        let Some(channel_closed) = self.store.closed_since_attempt(hash).await? else { return Ok(()) };
         let event = AttemptEvent::Failed { cause: cause(reason), channel_closed };
         self.take_failure(hash, event, cause(reason), reason.to_string()).await
     }

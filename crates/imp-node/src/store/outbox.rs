@@ -122,8 +122,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     async fn next_stream(&self, now_secs: u32) -> Result<u32, StoreError>;
 
     /// Notes that a channel closed: failures of payments begun before are not definite.
-    async fn note_channel_closed(&self, now: UnixMillis) -> Result<(), StoreError>;
+    async fn note_channel_closed(&self) -> Result<(), StoreError>;
 
-    /// When a channel last closed.
-    async fn last_channel_closed(&self) -> Result<Option<UnixMillis>, StoreError>;
+    /// Whether a channel closed since an attempt was stored, whatever the clock says; nothing where it is none of ours.
+    async fn closed_since_attempt(&self, hash: PaymentHash) -> Result<Option<bool>, StoreError>;
 }

@@ -218,6 +218,9 @@ pub trait PaymentStore: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<bool, StoreError>;
 
+    /// Whether a channel closed since a payment was stored, whatever the clock says; nothing where there is none.
+    async fn closed_since_payment(&self, hash: PaymentHash) -> Result<Option<bool>, StoreError>;
+
     /// The payment with this hash.
     async fn payment(&self, hash: PaymentHash) -> Result<Option<KeptPayment>, StoreError>;
 

@@ -217,8 +217,7 @@ impl Inner {
 
     /// A payment failed: definitely, unless a channel closed since it was begun.
     async fn fail(&self, payment: &Payment, cause: FailureCause, error: Error) -> Result<(), StoreError> {
-        let closed = self.store.last_channel_closed().await?;
-        let channel_closed = closed.is_some_and(|closed| closed >= payment.begun);
+        let channel_closed = self.store.closed_since_payment(payment.hash).await?.unwrap_or(true);
         self.take_failure(&payment.hash, AttemptEvent::Failed { cause, channel_closed }, error).await
     }
 

@@ -22,7 +22,9 @@ use crate::store::outbox::{
 };
 
 const STREAM: &str = "outbox.stream";
-const CHANNEL_CLOSED_MS: &str = "outbox.channel_closed_ms";
+
+/// How many channels have closed, as the rows of payments have it; 0 before the first.
+pub(super) const CLOSES: &str = "coalesce((SELECT value FROM meta WHERE key = 'outbox.channel_closes'), 0)";
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
@@ -243,15 +245,26 @@ impl OutboxStore for SqliteStore {
         .await
     }
 
-    async fn note_channel_closed(&self, now: UnixMillis) -> Result<(), StoreError> {
-        self.write("note_channel_closed", move |connection| {
-            set_meta(connection, CHANNEL_CLOSED_MS, row::int(now.0))
+    async fn note_channel_closed(&self) -> Result<(), StoreError> {
+        self.write("note_channel_closed", |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO meta (key, value) VALUES ('outbox.channel_closes', 1)
+                     ON CONFLICT (key) DO UPDATE SET value = value + 1",
+                )?
+                .execute([])?;
+            Ok(())
         })
         .await
     }
 
-    async fn last_channel_closed(&self) -> Result<Option<UnixMillis>, StoreError> {
-        self.read(|connection| Ok(meta(connection, CHANNEL_CLOSED_MS)?.map(UnixMillis))).await
+    async fn closed_since_attempt(&self, hash: PaymentHash) -> Result<Option<bool>, StoreError> {
+        self.read(move |connection| {
+            let sql =
+                format!("SELECT closes_at_begin < {CLOSES} FROM outbox_attempt WHERE payment_hash = ?1");
+            Ok(connection.prepare_cached(&sql)?.query_row([hash.0], |row| row.get(0)).optional()?)
+        })
+        .await
     }
 }
 

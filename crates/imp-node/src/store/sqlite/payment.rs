@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use imp_core::amount::Msat;
 use imp_core::id::{PaymentHash, Preimage};
 use imp_core::time::UnixMillis;
-use rusqlite::{Connection, Params, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 
+use super::outbox::CLOSES;
 use super::{SqliteStore, idempotency, journal, row, worker};
 use crate::store::StoreError;
 use crate::store::idempotency::NewKey;
@@ -59,6 +60,14 @@ impl PaymentStore for SqliteStore {
                 })?;
             let mut kept = connection.prepare_cached("SELECT 1 FROM payment WHERE payment_hash = ?1")?;
             Ok(kept.exists([hash.0])?)
+        })
+        .await
+    }
+
+    async fn closed_since_payment(&self, hash: PaymentHash) -> Result<Option<bool>, StoreError> {
+        self.read(move |connection| {
+            let sql = format!("SELECT closes_at_begin < {CLOSES} FROM payment WHERE payment_hash = ?1");
+            Ok(connection.prepare_cached(&sql)?.query_row([hash.0], |row| row.get(0)).optional()?)
         })
         .await
     }
@@ -262,10 +271,10 @@ fn insert_payment(connection: &Connection, payment: &Payment) -> Result<(), Stor
         Means::Keysend(preimage) => (None, Some(preimage.0)),
     };
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO payment (payment_hash, kind, payee, amount_msat, fee_limit_msat, preimage, invoice, state,
-             begun_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sending', ?8)",
-        )?
+             begun_ms, closes_at_begin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sending', ?8, {CLOSES})",
+        ))?
         .execute(params![
             payment.hash.0,
             payment.means.name(),

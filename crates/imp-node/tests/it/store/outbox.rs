@@ -288,3 +288,20 @@ async fn numbers_of_runs_rise_whatever_the_clock_says() {
     assert_eq!(store.next_stream(1000).await, Ok(1002));
     assert_eq!(store.next_stream(2000).await, Ok(2000));
 }
+
+#[tokio::test]
+async fn whether_a_channel_closed_since_an_attempt_was_begun_does_not_go_by_the_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), None);
+    store.accept_message(message(1, 2), Arc::from(*b"text"), None).await.unwrap();
+    let of_later = Attempt { begun: UnixMillis(1 << 50), ..attempt(1, 0, 1) };
+    let of_earlier = Attempt { begun: UnixMillis(0), ..attempt(1, 1, 2) };
+    store.note_channel_closed().await.unwrap();
+    store.begin_attempt(of_later.clone(), NUMBER).await.unwrap();
+    assert_eq!(store.closed_since_attempt(of_later.hash).await.unwrap(), Some(false));
+    store.note_channel_closed().await.unwrap();
+    store.begin_attempt(of_earlier.clone(), NUMBER).await.unwrap();
+    assert_eq!(store.closed_since_attempt(of_later.hash).await.unwrap(), Some(true));
+    assert_eq!(store.closed_since_attempt(of_earlier.hash).await.unwrap(), Some(false));
+    assert_eq!(store.closed_since_attempt(attempt(1, 0, 9).hash).await.unwrap(), None);
+}

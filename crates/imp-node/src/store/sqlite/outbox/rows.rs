@@ -54,10 +54,11 @@ pub(super) fn insert_message(
 
 pub(super) fn insert_attempt(connection: &Connection, attempt: &Attempt) -> Result<(), StoreError> {
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO outbox_attempt (payment_hash, message_id, part, preimage, envelope, amount_msat, state,
-             begun_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
+             begun_ms, closes_at_begin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, {})",
+            super::CLOSES
+        ))?
         .execute(params![
             attempt.hash.0,
             attempt.message.as_bytes(),
