@@ -194,9 +194,11 @@ fn rpc_request(
         request.extensions_mut().insert(*peer);
     }
     for name in [REQUEST_ID, IDEMPOTENCY_KEY] {
-        let value = parts.headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
-        if let Some(value) = value {
-            request.metadata_mut().insert(name, value);
+        // All of them: a service may refuse what is said twice and differently.
+        for value in parts.headers.get_all(name) {
+            if let Ok(value) = MetadataValue::try_from(value.as_bytes()) {
+                request.metadata_mut().append(name, value);
+            }
         }
     }
     if let Some(deadline) = deadline {

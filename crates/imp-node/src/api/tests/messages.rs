@@ -189,6 +189,9 @@ async fn a_call_is_repeated_by_header_or_field_however_it_is_spelled() {
     assert_eq!(alice.post("/v1/message/send", by_field.clone(), &["k"]).await, (200, first.clone()));
     let (status, error) = alice.post("/v1/message/send", by_field, &["l"]).await;
     assert_eq!((status, &error["code"]), (400, &json!(3)), "{error}");
+    let two = json!({"msg": "once", "pubkey": bob.pubkey, "amount": 7});
+    let (status, error) = alice.post("/v1/message/send", two, &["k", "l"]).await;
+    assert_eq!((status, &error["code"]), (400, &json!(3)), "{error}");
     let other = json!({"msg": "other", "pubkey": bob.pubkey, "amount": 7});
     let (status, error) = alice.post("/v1/message/send", other, &["k"]).await;
     assert_eq!((status, &error["code"]), (409, &json!(6)), "{error}");
