@@ -5,6 +5,9 @@ use thiserror::Error;
 use super::envelope::{MAX_PARTS, PART_CAPACITY_BYTES, ReplyTo, part_capacity_bytes, single_capacity_bytes};
 use crate::amount::Msat;
 
+/// All the bitcoin there will ever be, in satoshis.
+const MAX_AMOUNT_SAT: u64 = 21_000_000 * 100_000_000;
+
 /// A text that does not fit into the most parts that a message may have.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("has {bytes} bytes: at most {max_bytes} can be sent in one message")]
@@ -27,7 +30,7 @@ pub enum SpreadError {
         /// The least amount that will do.
         least_sat: u64,
     },
-    /// More than can be counted in millisatoshis.
+    /// More than there will ever be.
     #[error("{amount_sat} sat is more than all bitcoin there are")]
     TooMuch {
         /// What was offered.
@@ -57,7 +60,7 @@ pub fn spread(amount_sat: u64, parts: usize) -> Result<Vec<Msat>, SpreadError> {
     if amount_sat < least_sat {
         return Err(SpreadError::TooLittle { amount_sat, least_sat });
     }
-    if amount_sat.checked_mul(1000).is_none() {
+    if amount_sat > MAX_AMOUNT_SAT {
         return Err(SpreadError::TooMuch { amount_sat });
     }
     let each_sat = amount_sat.checked_div(least_sat).unwrap_or(0);
@@ -112,6 +115,14 @@ mod tests {
     fn an_amount_below_a_satoshi_for_each_part_is_refused() {
         assert_eq!(spread(3, 4), Err(SpreadError::TooLittle { amount_sat: 3, least_sat: 4 }));
         assert_eq!(spread(0, 1), Err(SpreadError::TooLittle { amount_sat: 0, least_sat: 1 }));
-        assert_eq!(spread(u64::MAX, 2), Err(SpreadError::TooMuch { amount_sat: u64::MAX }));
+    }
+
+    #[test]
+    fn an_amount_above_all_bitcoin_is_refused() {
+        let paid = |amounts: Vec<Msat>| amounts.into_iter().sum::<Msat>();
+        assert_eq!(spread(MAX_AMOUNT_SAT, 2).map(paid), Ok(Msat::from_sat(MAX_AMOUNT_SAT)));
+        for amount_sat in [MAX_AMOUNT_SAT + 1, i64::MAX as u64 / 1000, u64::MAX] {
+            assert_eq!(spread(amount_sat, 2), Err(SpreadError::TooMuch { amount_sat }));
+        }
     }
 }
