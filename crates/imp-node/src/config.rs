@@ -17,12 +17,14 @@ mod file;
 pub mod keys;
 mod lightning;
 pub mod locate;
+mod number;
 mod sample;
 mod secret;
 mod server;
 mod services;
 mod settings;
 mod socket;
+mod unreadable;
 mod vpn;
 
 #[cfg(test)]

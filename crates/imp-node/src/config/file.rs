@@ -12,11 +12,15 @@ use serde_saphyr::options::AliasLimits;
 use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
 
 use super::fault::{Fault, Faults, Source, shown};
-use super::keys::{self, SERVICE_LIST};
+use super::keys::{self, Kind, SERVICE_LIST};
 use super::settings::{Given, Settings};
+use super::unreadable::Unreadable;
 
 /// Largest configuration file in bytes; the sample is a hundredth of it.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// A key and what stands behind its colon.
+type Entry = (Spanned<String>, Spanned<Node>);
 
 /// A YAML node without a schema.
 enum Node {
@@ -25,7 +29,7 @@ enum Node {
     /// A scalar that the parser took for a number or a truth value, in the parser's spelling.
     Typed(String),
     List(Vec<Spanned<Node>>),
-    Map(Vec<(String, Spanned<Node>)>),
+    Map(Vec<Entry>),
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -126,16 +130,8 @@ pub(super) fn read(text: &str, path: &Path, settings: &mut Settings) -> Result<(
     // Editors on Windows write a byte-order mark, which is no part of the first key.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line());
-        let why = format!(
-            "this is not YAML that can be read: {}",
-            shown_long(&error.without_snippet().to_string())
-        );
-        whole(
-            line,
-            why,
-            "Correct the line; YAML is indented with spaces, never with tabs, and names each key once",
-        )
+        let Unreadable { line, why, remedy } = Unreadable::of(&error, text);
+        whole(line, why, remedy)
     })?;
     let mut reader = Reader { text, path, settings };
     match root.value {
@@ -152,11 +148,6 @@ pub(super) fn read(text: &str, path: &Path, settings: &mut Settings) -> Result<(
     }
 }
 
-/// The parser's words on one line, and not endless.
-fn shown_long(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
-}
-
 struct Reader<'r> {
     text: &'r str,
     path: &'r Path,
@@ -164,15 +155,18 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn section(&mut self, prefix: &str, entries: Vec<(String, Spanned<Node>)>) {
-        for (name, node) in entries {
-            let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+    fn section(&mut self, prefix: &str, entries: Vec<Entry>) {
+        for (written, node) in entries {
+            let place = self.source(&written);
+            let name = if prefix.is_empty() { written.value } else { format!("{prefix}.{}", written.value) };
             if name == SERVICE_LIST {
                 self.service_list(node);
             } else if let Some(key) = keys::find(&name) {
                 let source = self.source(&node);
                 match self.given(node) {
                     Some(given) => self.settings.put(key, given, source),
+                    // What is not used is told, and need not make sense.
+                    None if key.kind == Kind::Ignored => self.settings.ignored(&name, key, place),
                     None => self.settings.fault(
                         source,
                         &key.name,
@@ -182,21 +176,22 @@ impl Reader<'_> {
                     ),
                 }
             } else if keys::is_section(&name) {
-                let source = self.source(&node);
                 match node.value {
                     Node::Null => {}
                     Node::Map(entries) => self.section(&name, entries),
-                    Node::Text(_) | Node::Typed(_) | Node::List(_) => self.settings.fault(
-                        source,
-                        &name,
-                        None,
-                        "this is a section, but no keys stand below it",
-                        "Write its keys below it, indented; `impd config sample` shows them",
-                    ),
+                    Node::Text(_) | Node::Typed(_) | Node::List(_) => match keys::ignored_section(&name) {
+                        Some(key) => self.settings.ignored(&name, key, place),
+                        None => self.settings.fault(
+                            place,
+                            &name,
+                            None,
+                            "this is a section, but no keys stand below it",
+                            "Write its keys below it, indented; `impd config sample` shows them",
+                        ),
+                    },
                 }
             } else {
-                let source = self.source(&node);
-                self.settings.unknown(source, &name);
+                self.settings.unknown(place, &name);
             }
         }
     }
@@ -219,8 +214,10 @@ impl Reader<'_> {
                 self.settings.fault(source, SERVICE_LIST, None, "an entry holds no keys", REMEDY);
                 continue;
             };
-            let named =
-                fields.iter().position(|(name, _)| name == "service_type").map(|at| fields.remove(at).1);
+            let named = fields
+                .iter()
+                .position(|(name, _)| name.value == "service_type")
+                .map(|at| fields.remove(at).1);
             let name = match named.and_then(|node| self.given(node)) {
                 Some(Given::Text(name)) => name,
                 Some(Given::List(_)) | None => {
@@ -249,7 +246,7 @@ impl Reader<'_> {
         }
     }
 
-    fn source(&self, node: &Spanned<Node>) -> Source {
+    fn source<T>(&self, node: &Spanned<T>) -> Source {
         Source::File { path: self.path.to_owned(), line: node.referenced.line() }
     }
 

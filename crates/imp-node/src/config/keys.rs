@@ -269,6 +269,19 @@ pub fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// Every section, outer ones before those within; some more than once.
+pub fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().flat_map(|key| key.name.match_indices('.').map(|(at, _)| &key.name[..at]))
+}
+
+/// A key of this section if none of its keys is used.
+pub fn ignored_section(name: &str) -> Option<&'static Key> {
+    let within = |key: &&Key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let mut keys = KEYS.iter().filter(within);
+    let first = keys.next().filter(|key| key.kind == Ignored)?;
+    keys.all(|key| key.kind == Ignored).then_some(first)
+}
+
 /// The name among `known` that a misspelt `name` most likely means, or nothing where none is close.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // Long names are attacks on the quadratic distance, not typing errors.
@@ -279,7 +292,8 @@ pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&
     known
         .map(|candidate| (strsim::damerau_levenshtein(&wrong, &candidate.to_lowercase()), candidate))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= (name.len() / 3).max(2))
+        // Two typing errors in three letters make another word.
+        .filter(|(distance, _)| *distance <= (name.len() / 3).max(2.min(name.len() / 2)))
         .map(|(_, candidate)| candidate)
 }
 
@@ -327,6 +341,8 @@ mod tests {
         let names = || KEYS.iter().map(|key| key.name.as_str());
         assert_eq!(nearest("server.http_adr", names()), Some("server.http_addr"));
         assert_eq!(nearest("SERVER.HTTP_ADDR", names()), Some("server.http_addr"));
+        assert_eq!(nearest("vnp", sections()), Some("vpn"));
+        assert_eq!(nearest("tor", sections()), None);
         assert_eq!(nearest("unrelated.and.far.away", names()), None);
         assert_eq!(nearest(&"x".repeat(1_000_000), names()), None);
     }

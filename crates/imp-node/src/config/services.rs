@@ -4,6 +4,7 @@ use imp_core::record::{RecordTable, Service};
 
 use super::fault::Source;
 use super::keys::SERVICE_LIST;
+use super::number;
 use super::settings::Settings;
 
 /// The `service_list` section.
@@ -34,7 +35,7 @@ pub(super) fn build(settings: &mut Settings) -> ServicesConfig {
             &key,
             "Write a number from 65536 to 4294967295 that no other protocol uses; the peers' nodes need the same one",
             |text| {
-                let number: u64 = text.parse().map_err(|_| "this is no whole number".to_owned())?;
+                let number = number::whole_number(text)?;
                 imp_core::record::RecordType::from_configured(number).map_err(|error| error.to_string())?;
                 Ok(number)
             },

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::fault::{Fault, Notice, NoticeKind, Source, shown};
 use super::keys::{self, KEYS, Key, Kind};
+use super::number;
 
 /// A value as it was given.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Settings {
             // The sample file of 2021 has this key everywhere, always empty.
             let empty = given == Given::Text(String::new());
             if !(empty && key.name.ends_with(".additional_service_data")) {
-                self.notice(NoticeKind::Ignored, source, &key.name, format!("is ignored. {}", key.doc));
+                self.ignored(&key.name, key, source);
             }
             return;
         }
@@ -44,6 +45,11 @@ impl Settings {
             }
         }
         self.values.insert(&key.name, (given, source));
+    }
+
+    /// Notes that what is given under a name, that of a key or of its section, is not used.
+    pub(super) fn ignored(&mut self, name: &str, key: &Key, source: Source) {
+        self.notice(NoticeKind::Ignored, source, name, format!("is ignored. {}", key.doc));
     }
 
     pub(super) fn fault(&mut self, source: Source, key: &str, value: Option<&str>, why: &str, remedy: &str) {
@@ -66,7 +72,10 @@ impl Settings {
     pub(super) fn unknown(&mut self, source: Source, name: &str) {
         let nearest = match &source {
             Source::Env(_) => keys::nearest(name, KEYS.iter().map(|key| key.env.as_str())),
-            Source::File { .. } | Source::Flag(_) | Source::Nowhere => {
+            Source::File { .. } => {
+                keys::nearest(name, KEYS.iter().map(|key| key.name.as_str()).chain(keys::sections()))
+            }
+            Source::Flag(_) | Source::Nowhere => {
                 keys::nearest(name, KEYS.iter().map(|key| key.name.as_str()))
             }
         };
@@ -145,13 +154,13 @@ impl Settings {
     /// A whole number with a default.
     pub(super) fn number(&mut self, name: &str, range: RangeInclusive<u64>) -> u64 {
         let remedy = format!("Write a whole number from {} to {}", range.start(), range.end());
-        self.required(name, &remedy, |text| whole_number(text, &range))
+        self.required(name, &remedy, |text| number_within(text, &range))
     }
 
     /// A whole number without a default.
     pub(super) fn optional_number(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let remedy = format!("Write a whole number from {} to {}", range.start(), range.end());
-        self.optional(name, &remedy, |text| whole_number(text, &range))
+        self.optional(name, &remedy, |text| number_within(text, &range))
     }
 
     /// A UDP or TCP port with a default.
@@ -216,8 +225,8 @@ fn split(text: &str) -> Vec<String> {
     inner.split(',').map(str::to_owned).collect()
 }
 
-fn whole_number(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
-    let number: u64 = text.parse().map_err(|_| "this is no whole number, or too large a one".to_owned())?;
+fn number_within(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let number = number::whole_number(text)?;
     if range.contains(&number) { Ok(number) } else { Err("this number is out of range".to_owned()) }
 }
 

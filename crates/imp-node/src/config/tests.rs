@@ -294,8 +294,18 @@ fn scalars_keep_the_text_they_have_in_the_file() {
         let config = from_file(&format!("federate:\n  imp_id: {yaml}   # name\n")).unwrap();
         assert_eq!(config.federate.imp_id.as_deref(), Some(imp_id));
     }
-    let aliased = from_file("vpn: {price: &p 010, dns: 9.9.9.9}\nfederate: {imp_id: *p}\n").unwrap();
-    assert_eq!((aliased.vpn.price_sat_per_hour, aliased.federate.imp_id.as_deref()), (10, Some("010")));
+    let aliased = from_file("vpn: {price: &p 0x0a, dns: 9.9.9.9}\nfederate: {imp_id: *p}\n").unwrap();
+    assert_eq!((aliased.vpn.price_sat_per_hour, aliased.federate.imp_id.as_deref()), (10, Some("0x0a")));
+}
+
+#[test]
+fn numbers_are_read_as_yaml_writes_them() {
+    for price in ["100", "1_00", "100.0", "1e2", "0x64", "'100'", "!!int 100"] {
+        let config = from_file(&format!("# wie köstlich\nvpn:\n  price: {price} # sat\n")).unwrap();
+        assert_eq!(config.vpn.price_sat_per_hour, 100, "{price}");
+    }
+    let file = "service_list:\n  - service_type: sign\n    custom_record_number: 800_000\n";
+    assert_eq!(settings_only(from_file(file)), settings_only(load(None, &[], &[])));
 }
 
 #[test]

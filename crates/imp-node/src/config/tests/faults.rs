@@ -31,12 +31,13 @@ fn each_bad_value_is_named_with_key_reason_and_remedy() {
         ("lightning.ldk.alias", "a name that is longer than 32 bytes", "too long", "32 bytes"),
         ("federate.ttl", "0", "out of range", "from 1 to"),
         ("vpn.price", "0", "out of range", "from 1 to"),
+        ("vpn.price", "0144", "begins with a 0", "from 1 to"),
         ("vpn.subnet", "10.0.0.0/31", "prefix length", "10.0.0.0/24"),
         ("vpn.subnet", "fd00::/64", "no IPv4 network", "10.0.0.0/24"),
         ("vpn.allowed_ips", "everything", "no network", "0.0.0.0/0"),
         ("vpn.server_port", "0", "out of range", "from 1 to 65535"),
         ("socket.port_min", "30000", "two ports", "port_max above"),
-        ("journal.max_mb", "1e3", "no whole number", "from 16 to"),
+        ("journal.max_mb", "1.5", "no whole number", "from 16 to"),
         ("answers.daily_sat", "lots", "no whole number", "from 0 to"),
         ("service_list.message.custom_record_number", "5", "65536", "peers' nodes need the same"),
         ("service_list.message.custom_record_number", "106823", "another protocol", "65536"),
@@ -200,24 +201,47 @@ fn files_that_are_no_configuration_are_told_so() {
         }
         text
     };
+    let too_much = "more than any configuration";
     for (text, part) in [
-        ("vpn:\n\tprice: 5\n", "line 2"),
-        ("vpn:\n  price: 5\n  price: 6\n", "line 3"),
-        ("vpn:\n  price: 5\nvpn:\n  dns: 9.9.9.9\n", "line 3"),
         ("- a\n- b\n", "no list of"),
         ("just text", "no list of"),
         ("a: [", "not YAML"),
         ("a: *nowhere\n", "not YAML"),
-        ("a: 1\n---\nb: 2\n", "not YAML"),
-        (&bomb, "not YAML"),
+        (&bomb, too_much),
         (&"[".repeat(10_000), "not YAML"),
         (&"a: ".repeat(5_000), "not YAML"),
         (&(0..5_000).map(|depth| " ".repeat(depth) + "a:\n").collect::<String>(), "larger than"),
-        (&(0..500).map(|depth| " ".repeat(depth) + "a:\n").collect::<String>(), "not YAML"),
+        (&(0..500).map(|depth| " ".repeat(depth) + "a:\n").collect::<String>(), too_much),
         (&"x: y\n".repeat(MAX_FILE_BYTES), "larger than"),
     ] {
         let told = fault(from_file(text));
         assert!(told.contains(part) && told.contains("config.yml"), "{part} is not in: {told}");
         assert!(told.len() < 1000, "{} bytes", told.len());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_as_yaml_is_told_for_who_runs_the_node() {
+    for (text, said) in [
+        ("vpn:\n  price: 5\n  price: 6\n", "line 3: price is set a second time. Keep one of the lines."),
+        ("vpn:\n  price: 5\nvpn:\n  dns: 9.9.9.9\n", "line 3: vpn is set a second time. Keep one"),
+        ("vpn: {price: 5}\n---\nlog: {level: info}\n", "the file holds a second YAML document"),
+        ("vpn:\n  ~: 5\n", "line 2: a key has no name"),
+        ("null: 5\n", "line 1: a key has no name"),
+        (": 5\n", "line 1: a key has no name"),
+        ("vpn:\n\tprice: 5\n", "line 2: a tab stands where the line is indented"),
+        ("vpn:\n  price: 5\n\tdns: 9.9.9.9\n", "line 3: a tab stands where the line is indented"),
+        ("vpn:\n  price: 5\n  \tdns: 9.9.9.9\n", "line 3: a tab stands where the line is indented"),
+        ("vpn:\n  sell: false\n\nlog:\n\t\tlevel: info\n", "line 5: a tab stands where"),
+        ("service_list:\n\t- service_type: vpn\n", "line 2: a tab stands where"),
+        ("service_list:\n  - service_type: vpn\n\t  active: false\n", "line 3: a tab stands where"),
+        ("a: &a {x: *a}\n", "not YAML"),
+        ("vpn:\n  price: 5\n dns: 9.9.9.9\n", "not YAML"),
+    ] {
+        let told = fault(from_file(text));
+        assert!(told.contains(said), "{said:?} is not in: {told}");
+        for advice in ["Options", "Option<", "Policy", "breach", "policy", " at line "] {
+            assert!(!told.contains(advice), "{advice:?} is in: {told}");
+        }
     }
 }

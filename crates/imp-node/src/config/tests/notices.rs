@@ -23,11 +23,22 @@ fn an_unknown_key_is_told_with_the_nearest_one() {
             "server:\n  htp_addr: x\n",
             "line 2: server.htp_addr is no known key and has no effect; did you mean server.http_addr?",
         ),
-        ("servr:\n  http_addr: x\n", "line 2: servr is no known key and has no effect"),
+        (
+            "servr:\n\n  # of alice\n  http_addr: x\n",
+            "line 1: servr is no known key and has no effect; did you mean server?",
+        ),
+        (
+            "log: {level: info}\nserverr: [x]\n",
+            "line 2: serverr is no known key and has no effect; did you mean server?",
+        ),
+        (
+            "lightning:\n  lnd_nod:\n    ip: x\n",
+            "line 2: lightning.lnd_nod is no known key and has no effect; did you mean lightning.lnd_node?",
+        ),
         ("lightning: {ldk: {netwrk: x}}", "did you mean lightning.ldk.network?"),
         (
             "service_list:\n  - service_type: mesage\n    active: true\n",
-            "service_list.mesage is no known key",
+            "service_list.mesage is no known key and has no effect; did you mean service_list.message?",
         ),
         (
             "service_list:\n  - service_type: message\n    activ: true\n",
@@ -101,6 +112,28 @@ fn what_the_original_needed_and_this_node_does_not_is_told() {
         notices(from_file("service_list:\n  - service_type: sign\n    additional_service_data:\n"))
             .is_empty()
     );
+}
+
+#[test]
+fn what_is_ignored_may_be_anything() {
+    for (file, said) in [
+        (
+            "service_list:\n  - service_type: sign\n    additional_service_data: {a: [1]}\n",
+            "line 3: service_list.sign.additional_service_data is ignored",
+        ),
+        (
+            "service_list:\n  - service_type: sign\n    additional_service_data:\n      - a: 1\n",
+            "line 3: service_list.sign.additional_service_data is ignored",
+        ),
+        ("sqlite3:\n  password:\n    a: b\n", "line 2: sqlite3.password is ignored"),
+        ("sqlite3:\n  username: [a, [b]]\n", "line 2: sqlite3.username is ignored"),
+        ("vpn:\n  binary_path: [/usr/bin/wg]\n", "line 2: vpn.binary_path is ignored"),
+        ("sqlite3: none\n", "line 1: sqlite3 is ignored"),
+    ] {
+        let (kind, text) = notice(from_file(file));
+        assert_eq!(kind, NoticeKind::Ignored, "{text}");
+        assert!(text.contains(said), "{said:?} is not in: {text}");
+    }
 }
 
 #[test]
