@@ -1,5 +1,7 @@
 //! A typed client: one method for each RPC, over plaintext HTTP/2, by TCP or by a unix socket.
 
+mod greeting;
+
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Status, Streaming};
 
+use self::greeting::Greeting;
 use crate::error::StatusBody;
 use crate::proto::federate::federate_client::FederateClient;
 use crate::proto::federate::{
@@ -99,6 +102,8 @@ pub enum ClientError {
     Lost {
         /// Host and port, or `unix:` and the path.
         addr: String,
+        /// Whether a server of HTTP/2 has ever greeted this client there. Where none has, it is most likely no gRPC port.
+        greeted: bool,
         /// What the network said.
         #[source]
         source: Box<Status>,
@@ -113,6 +118,7 @@ pub enum ClientError {
 pub struct Client {
     channel: Channel,
     addr: String,
+    greeting: Greeting,
 }
 
 impl Client {
@@ -123,16 +129,20 @@ impl Client {
     pub async fn connect(addr: &str) -> Result<Self, ClientError> {
         let (addr, endpoint) =
             endpoint(addr).ok_or_else(|| ClientError::Address { addr: addr.to_owned() })?;
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect()
-            .await
-            .map_err(|error| ClientError::NotReachable { addr: addr.clone(), source: error.into() })?;
-        Ok(Self { channel, addr })
+            .keep_alive_while_idle(true);
+        let greeting = Greeting::default();
+        let connected = match addr.strip_prefix("unix:") {
+            Some(path) => greeting.connect_unix(&endpoint, path).await,
+            None => greeting.connect_tcp(&endpoint).await,
+        };
+        match connected {
+            Ok(channel) => Ok(Self { channel, addr, greeting }),
+            Err(error) => Err(ClientError::NotReachable { addr, source: error.into() }),
+        }
     }
 
     /// The node's address: `host:port`, or `unix:` and the path of a socket.
@@ -166,7 +176,7 @@ impl Client {
             }
             source = error.source();
         }
-        ClientError::Lost { addr, source: Box::new(status) }
+        ClientError::Lost { addr, greeted: self.greeting.came(), source: Box::new(status) }
     }
 }
 

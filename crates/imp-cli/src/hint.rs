@@ -68,6 +68,10 @@ impl Effect {
     }
 }
 
+/// Where what answers is not gRPC.
+const OTHER_PORT: &str = "gRPC is another port than REST: --addr is the node's server.grpc_addr, port 8881 by default, \
+                          and not its server.http_addr, port 8882";
+
 /// The hint for a failure, if there is one.
 pub(crate) fn of(failure: &Failure, effect: &Effect) -> Option<String> {
     match failure {
@@ -77,7 +81,13 @@ pub(crate) fn of(failure: &Failure, effect: &Effect) -> Option<String> {
         Failure::Client(ClientError::NotReachable { .. }) => {
             Some("--addr, --data-dir or IMP_ADDR name another node".to_owned())
         }
-        Failure::Client(ClientError::Lost { .. }) => Some(doubt(effect, "may have been done")),
+        Failure::Client(ClientError::Lost { greeted: true, .. }) => Some(doubt(effect, "may have been done")),
+        Failure::Client(ClientError::Lost { greeted: false, .. }) => Some(match effect {
+            Effect::Harmless | Effect::Stream => OTHER_PORT.to_owned(),
+            Effect::Matters { .. } => {
+                format!("{OTHER_PORT}; if that is right, {}", doubt(effect, "may have been done"))
+            }
+        }),
         Failure::Client(ClientError::Refused(body)) => refusal(body, effect),
         Failure::NobodyToAsk { .. } => Some("--yes answers it".to_owned()),
         Failure::Interrupted if matches!(effect, Effect::Matters { .. }) => {

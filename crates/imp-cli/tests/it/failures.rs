@@ -7,6 +7,7 @@ use imp_api::proto::imp::node::v1::GetNodeRequest;
 use imp_api::proto::messaging::SendMessageRequest;
 use prost::{Message, Name};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use super::server::TestServer;
@@ -181,17 +182,38 @@ async fn a_node_that_is_not_there_is_exit_code_3_and_a_hint() {
     assert_eq!(code(&done), 3);
 }
 
-#[tokio::test]
-async fn what_is_no_node_is_exit_code_3() {
-    // Takes the connection and answers the greeting of HTTP/2 with rubbish.
+/// Takes connections, reads the greeting of HTTP/2 and ends each with this answer.
+async fn no_grpc(answer: &'static [u8]) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The caller may be gone by then.
+            let _read = stream.read_exact(&mut [0; 24]).await;
+            let _written = stream.write_all(answer).await;
+        }
     });
-    let done = run(imp(&addr, &["node", "info"])).await;
-    assert_eq!((code(&done), stdout(&done)), (3, ""), "{}", stderr(&done));
+    addr
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_grpc_is_named() {
+    let port = "gRPC is another port than REST: --addr is the node's server.grpc_addr, port 8881 by default, \
+                and not its server.http_addr, port 8882";
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
+        let addr = no_grpc(answer).await;
+        for args in [&["node", "info"][..], &["watch"]] {
+            let done = run(imp(&addr, args)).await;
+            assert_eq!((code(&done), stdout(&done), hint(&done)), (3, "", port), "{}", stderr(&done));
+        }
+        let done = run(imp(&addr, &SEND_WITH_KEY)).await;
+        let expected = format!(
+            "{port}; if that is right, it may have been done: run it again with the same --key, \
+             and nothing is done twice"
+        );
+        assert_eq!((code(&done), hint(&done)), (5, expected.as_str()), "{}", stderr(&done));
+    }
 }
 
 /// A command whose call has come to the server and is not answered.
