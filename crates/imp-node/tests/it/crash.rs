@@ -29,6 +29,8 @@ async fn published(node: &TestNode) -> HashMap<String, usize> {
 /// What the sender's rows say must be what the recipient saw.
 async fn check(alice: &TestNode, bob: &TestNode, what: &str) {
     alice.outbox_is_done().await;
+    // Lets out what waits for the number of a message that the kill kept from being sent.
+    alice.send(bob.id, "the end").await.unwrap();
     let ids = ids_of(alice).await;
     let settled = ids.values().filter(|state| **state == MessageState::Settled).count();
     bob.has_published(settled).await;
