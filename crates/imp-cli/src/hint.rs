@@ -46,6 +46,7 @@ impl From<&KeyOption> for Key {
 
 const MESSAGES: &str = "imp message list";
 const PAYMENTS: &str = "imp payment list";
+const CHANNELS: &str = "imp channel list";
 
 impl Effect {
     pub(crate) fn of(command: &Command) -> Self {
@@ -59,9 +60,8 @@ impl Effect {
             Command::Invoice(InvoiceCommand::Pay { key, .. }) => matters(PAYMENTS, key.into()),
             Command::Keysend(keysend) => matters(PAYMENTS, (&keysend.key).into()),
             Command::Wallet(WalletCommand::Send(send)) => matters("imp wallet balance", (&send.key).into()),
-            Command::Channel(ChannelCommand::Open { .. } | ChannelCommand::Close { .. }) => {
-                matters("imp channel list", Key::None)
-            }
+            Command::Channel(ChannelCommand::Open { key, .. }) => matters(CHANNELS, key.into()),
+            Command::Channel(ChannelCommand::Close { .. }) => matters(CHANNELS, Key::None),
             Command::Watch(_) => Self::Stream,
             _ => Self::Harmless,
         }

@@ -169,7 +169,8 @@ pub trait LightningNode: Send + Sync + fmt::Debug + 'static {
     async fn disconnect(&self, peer: &NodeId) -> Result<(), LightningError>;
 
     /// Opens a channel; returns this end's name for it once the opening was sent off. The next one is opened when this
-    /// one's funding shows in [`Self::channels`] and the chain was looked at: before, both may spend the same coin.
+    /// one's funding shows in [`Self::channels`] and the chain was looked at: before, both may spend the same coin. After
+    /// [`LightningError::Unknown`] it may have been sent off, and after every other error it was not.
     async fn open_channel(&self, channel: OpenChannel) -> Result<u128, LightningError>;
 
     /// Begins to close the channel that has this name at this end; [`LightningEvent::ChannelClosed`] tells when it is

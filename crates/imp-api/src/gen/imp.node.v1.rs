@@ -427,6 +427,9 @@ pub struct OpenChannelRequest {
     /// Announce the channel to the network.
     #[prost(bool, tag = "5")]
     pub announce: bool,
+    /// Makes the call safe to repeat, as in SendMessage: the answer is that of the first call again.
+    #[prost(string, optional, tag = "6")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for OpenChannelRequest {
     const NAME: &'static str = "OpenChannelRequest";

@@ -68,6 +68,8 @@ pub(crate) enum ChannelCommand {
         /// Announce the channel to the network.
         #[arg(long)]
         announce: bool,
+        #[command(flatten)]
+        key: Key,
     },
     /// Closes a channel together with the other node.
     Close {

@@ -15,13 +15,14 @@ use crate::session::Session;
 pub(crate) async fn run(session: &Session, command: ChannelCommand) -> Result<(), Failure> {
     match command {
         ChannelCommand::List => list(session).await,
-        ChannelCommand::Open { node, capacity, push, announce } => {
+        ChannelCommand::Open { node, capacity, push, announce, key } => {
             let request = OpenChannelRequest {
                 pubkey: node.pubkey,
                 address: node.address,
                 capacity_sat: capacity,
                 push_sat: push.unwrap_or_default(),
                 announce,
+                idempotency_key: key.key,
             };
             let answer = session.call("opening", async move |node| node.open_channel(request).await).await?;
             session.print(&answer, |answer| fields(&[("id", &answer.user_channel_id)]))

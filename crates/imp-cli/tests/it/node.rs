@@ -125,7 +125,17 @@ PEER  CAPACITY  CAN SEND  CAN RECEIVE  STATE      ID  FUNDING
 #[tokio::test]
 async fn channels_are_opened_and_closed() {
     let server = TestServer::start().await;
-    let args = ["channel", "open", "03cd@127.0.0.1:9735", "100_000", "--push", "5000", "--announce"];
+    let args = [
+        "channel",
+        "open",
+        "03cd@127.0.0.1:9735",
+        "100_000",
+        "--push",
+        "5000",
+        "--announce",
+        "--key",
+        "once",
+    ];
     assert_eq!(text(&server, &args).await, "id: 18\n");
     assert_eq!(json(&server, &args).await, json!({"userChannelId": "18"}));
     let request = OpenChannelRequest {
@@ -134,6 +144,7 @@ async fn channels_are_opened_and_closed() {
         capacity_sat: 100_000,
         push_sat: 5000,
         announce: true,
+        idempotency_key: Some("once".into()),
     };
     assert_eq!(server.asked::<OpenChannelRequest>()[0], request);
     assert_eq!(text(&server, &["channel", "close", "18"]).await, "closing\n");

@@ -208,6 +208,7 @@ impl Net {
             capacity_sat: CAPACITY_SAT as i64,
             push_sat: CAPACITY_SAT as i64 / 2,
             announce: true,
+            idempotency_key: None,
         };
         let open = |node: Client| async move { node.open_channel(request).await };
         let id = opener.ask("OpenChannel", open).await?.user_channel_id;

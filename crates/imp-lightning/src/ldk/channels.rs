@@ -67,6 +67,10 @@ impl Shared {
                     open.capacity_sat
                 )))
             }
+            // The opening is sent off; only the peer's address could not be stored.
+            Err(NodeError::PersistenceFailed) => {
+                Err(LightningError::Unknown("the channel's peer could not be stored".to_owned()))
+            }
             Err(other) => Err(LightningError::Failed(format!(
                 "a channel of {} sat that pushes {} was not opened: {other}",
                 open.capacity_sat, open.push

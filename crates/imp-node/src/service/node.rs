@@ -123,32 +123,28 @@ impl Node {
         Ok(self.lightning.disconnect(&pubkey(key)?).await?)
     }
 
-    /// Opens a channel; returns this end's name for it.
+    /// Opens a channel; returns this end's name for it. Dropping the future does not stop what was begun. Under a key that
+    /// has opened one before, the answer is the same again.
     ///
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a key or an address that is none, a capacity below 1 sat or a push beyond it; what the
-    /// Lightning node refuses is `FAILED_PRECONDITION`.
-    pub async fn open_channel(&self, request: OpenChannelRequest) -> Result<u128, Error> {
-        let peer = pubkey(&request.pubkey)?;
-        host_and_port(&request.address)?;
-        let capacity_sat = u64::try_from(request.capacity_sat).ok();
-        let capacity_sat =
-            capacity_sat.filter(|sat| (1..=MAX_AMOUNT_SAT).contains(sat)).ok_or_else(|| {
-                Error::invalid("capacity_sat", format!("{} sat is no capacity", request.capacity_sat))
-            })?;
-        let push_sat =
-            u64::try_from(request.push_sat).ok().filter(|push_sat| *push_sat <= capacity_sat).ok_or_else(
-                || Error::invalid("push_sat", format!("{} is not 0 to capacity_sat", request.push_sat)),
-            )?;
-        let channel = OpenChannel {
-            peer,
-            address: request.address,
-            capacity_sat,
-            push: Msat::from_sat(push_sat),
-            announce: request.announce,
-        };
-        Ok(self.lightning.open_channel(channel).await?)
+    /// Lightning node refuses is `FAILED_PRECONDITION`; `UNKNOWN` where it cannot be told whether the channel was opened:
+    /// none is opened under the key of such a call again.
+    pub async fn open_channel(
+        &self,
+        request: OpenChannelRequest,
+        key: Option<CallKey>,
+    ) -> Result<u128, Error> {
+        let channel = opening(request)?;
+        let node = self.clone();
+        self.begin("channel", async move {
+            let open = async { Ok(node.lightning.open_channel(channel).await?.to_be_bytes().to_vec()) };
+            let name = node.once(key, "the channel was opened", "at the channels", open).await?;
+            let name = name.try_into().map_err(|_| Error::internal("a channel's name has 16 bytes"))?;
+            Ok(u128::from_be_bytes(name))
+        })
+        .await
     }
 
     /// Begins to close the channel that has this name at this end.
@@ -175,50 +171,64 @@ impl Node {
     /// little in the wallet; `UNKNOWN` where it cannot be told whether the transaction was made: nothing is sent under
     /// the key of such a call again.
     pub async fn send_onchain(&self, request: SendOnchain, key: Option<CallKey>) -> Result<String, Error> {
-        let transfer = Transfer::of(request).map_err(Error::of_payment)?;
+        let Transfer { address, amount, fee_sat_per_vbyte } =
+            Transfer::of(request).map_err(Error::of_payment)?;
         let node = self.clone();
-        let sending = self.tasks.run_detached("on-chain", async move {
-            match key {
-                None => Ok(node.transfer(&transfer).await?),
-                Some(call) => node.transfer_once(&transfer, call).await,
-            }
+        let sent = self.begin("on-chain", async move {
+            let send = async {
+                let txid = node.lightning.send_onchain(&address, amount, fee_sat_per_vbyte).await?;
+                hex::decode(&txid)
+                    .map_err(|_| LightningError::Unknown(format!("the transaction has the id {txid:?}")))
+            };
+            let what = "the transaction was made";
+            Ok(hex::encode(node.once(key, what, "at the transactions of the wallet", send).await?))
         });
-        let sent = sending.await.unwrap_or_else(|error| Err(Error::internal(error.to_string())));
-        sent.map_err(Error::of_payment)
+        sent.await.map_err(Error::of_payment)
     }
 
-    /// The key is stored before anything is sent, and leads to the transaction afterwards. One that leads nowhere is of a
-    /// call that ended in between. Who has the claim is alone with the key until then.
-    async fn transfer_once(&self, transfer: &Transfer, call: CallKey) -> Result<String, Error> {
+    /// Runs what goes on when its caller is gone.
+    async fn begin<T, F>(&self, name: &'static str, run: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let ran = self.tasks.run_detached(name, run).await;
+        ran.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
+    }
+
+    /// Does something at most once under a key; returns what names it. The key is stored before, and leads to the name
+    /// afterwards: one that leads nowhere is of a call that ended in between. Who has the claim is alone with the key
+    /// until then. `what` and `look` are for the error of a call that cannot tell whether it was done.
+    async fn once(
+        &self,
+        call: Option<CallKey>,
+        what: &str,
+        look: &str,
+        act: impl Future<Output = Result<Vec<u8>, LightningError>>,
+    ) -> Result<Vec<u8>, Error> {
+        let Some(call) = call else { return Ok(act.await?) };
         let claim: Claim = match self.keys.claim(call).await? {
             KeyUse::Fresh(claim) => claim,
-            KeyUse::Used(stored) if stored.subject.is_empty() => return Err(in_doubt()),
-            KeyUse::Used(stored) => return Ok(hex::encode(stored.subject)),
+            KeyUse::Used(stored) if stored.subject.is_empty() => return Err(in_doubt(what, look)),
+            KeyUse::Used(stored) => return Ok(stored.subject),
         };
         let key = claim.key([], self.clock.now());
         self.store.store_key(key.clone()).await?;
-        match self.transfer(transfer).await {
-            Ok(txid) => {
-                let subject = hex::decode(&txid)
-                    .map_err(|_| Error::internal(format!("the transaction has the id {txid:?}")))?;
-                if let Err(error) = self.store.set_key_subject(key.method, key.key, subject).await {
-                    // It was sent, and the key is as one of a call that ended in between: nothing is sent twice.
-                    tracing::error!(%txid, "the transaction of an idempotency key cannot be noted: {error}");
+        match act.await {
+            Ok(name) => {
+                if let Err(error) = self.store.set_key_subject(key.method, key.key, name.clone()).await {
+                    // It was done, and the key is as one of a call that ended in between: it is not done twice.
+                    tracing::error!("what was done under an idempotency key cannot be noted: {error}");
                 }
-                Ok(txid)
+                Ok(name)
             }
             Err(error @ LightningError::Unknown(_)) => Err(error.into()),
-            // There is no transaction, so that the key is as good as new.
+            // Nothing was done, so that the key is as good as new.
             Err(error) => {
                 self.store.remove_key(key.method, key.key).await?;
                 Err(error.into())
             }
         }
-    }
-
-    async fn transfer(&self, transfer: &Transfer) -> Result<String, LightningError> {
-        let Transfer { address, amount, fee_sat_per_vbyte } = transfer;
-        self.lightning.send_onchain(address, *amount, *fee_sat_per_vbyte).await
     }
 
     /// Looks at the chain now; returns the best height.
@@ -272,8 +282,31 @@ fn host_and_port(address: &str) -> Result<&str, Error> {
     Ok(address)
 }
 
-fn in_doubt() -> Error {
-    let message = "failed to learn whether the transaction was made that this idempotency_key was given for: look at the \
-                   transactions of the wallet before you try again with another key";
+fn in_doubt(what: &str, look: &str) -> Error {
+    let message = format!(
+        "failed to learn whether {what} that this idempotency_key was given for: look {look} before you try again with \
+         another key"
+    );
     Error::new(Code::Unknown, "OUTCOME_UNKNOWN", message)
+}
+
+/// A channel out of a request.
+fn opening(request: OpenChannelRequest) -> Result<OpenChannel, Error> {
+    let peer = pubkey(&request.pubkey)?;
+    host_and_port(&request.address)?;
+    let capacity_sat = u64::try_from(request.capacity_sat).ok();
+    let capacity_sat = capacity_sat.filter(|sat| (1..=MAX_AMOUNT_SAT).contains(sat)).ok_or_else(|| {
+        Error::invalid("capacity_sat", format!("{} sat is no capacity", request.capacity_sat))
+    })?;
+    let push_sat = u64::try_from(request.push_sat).ok().filter(|push_sat| *push_sat <= capacity_sat);
+    let push_sat = push_sat.ok_or_else(|| {
+        Error::invalid("push_sat", format!("{} is not 0 to capacity_sat", request.push_sat))
+    })?;
+    Ok(OpenChannel {
+        peer,
+        address: request.address,
+        capacity_sat,
+        push: Msat::from_sat(push_sat),
+        announce: request.announce,
+    })
 }

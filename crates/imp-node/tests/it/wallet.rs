@@ -154,7 +154,12 @@ async fn channels_and_peers_come_and_go_and_faults_name_their_field() {
         ..OpenChannelRequest::default()
     };
     let request = open.clone();
-    let id = alice.call(|services| async move { services.node.open_channel(request).await }).await.unwrap();
+    let key = || CallKey::of_call("OpenChannel", Some(b"k"), [], b"asked").unwrap();
+    let first = request.clone();
+    let id =
+        alice.call(|services| async move { services.node.open_channel(first, key()).await }).await.unwrap();
+    let again = alice.call(|services| async move { services.node.open_channel(request, key()).await }).await;
+    assert_eq!(again, Ok(id), "the key makes it one channel");
     wait_for("the channel to be usable", async || {
         let channels = alice.call(|services| async move { services.node.channels().await }).await.unwrap();
         channels.iter().any(|channel| channel.usable)
@@ -208,7 +213,8 @@ async fn channels_and_peers_come_and_go_and_faults_name_their_field() {
         (OpenChannelRequest { push_sat: 100_001, ..open }, "push_sat: 100001"),
     ];
     for (request, text) in faults {
-        let error = alice.call(|services| async move { services.node.open_channel(request).await }).await;
+        let error =
+            alice.call(|services| async move { services.node.open_channel(request, None).await }).await;
         let error = error.unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument);
         assert!(error.to_string().starts_with(text), "{error}");

@@ -13,6 +13,7 @@ use crate::service::node::{OpenChannelRequest, SendOnchain};
 
 /// The call that keys are given for.
 const SEND_ONCHAIN: &str = "imp.node.v1.Node/SendOnchain";
+const OPEN_CHANNEL: &str = "imp.node.v1.Node/OpenChannel";
 
 #[tonic::async_trait]
 impl Node for Calls {
@@ -133,10 +134,12 @@ impl Node for Calls {
         request: Request<proto::OpenChannelRequest>,
     ) -> Result<Response<proto::OpenChannelResponse>, Status> {
         require_owner(&request)?;
-        let proto::OpenChannelRequest { pubkey, address, capacity_sat, push_sat, announce } =
-            request.into_inner();
+        let (metadata, _, mut request) = request.into_parts();
+        let field = request.idempotency_key.take();
+        let key = call_key(OPEN_CHANNEL, &metadata, field.as_deref(), &request)?;
+        let proto::OpenChannelRequest { pubkey, address, capacity_sat, push_sat, announce, .. } = request;
         let request = OpenChannelRequest { pubkey, address, capacity_sat, push_sat, announce };
-        let user_channel_id = self.services()?.node.open_channel(request).await?.to_string();
+        let user_channel_id = self.services()?.node.open_channel(request, key).await?.to_string();
         Ok(Response::new(proto::OpenChannelResponse { user_channel_id }))
     }
 
