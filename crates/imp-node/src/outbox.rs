@@ -56,6 +56,9 @@ pub const CONFIRM_WITHIN: Duration = Duration::from_secs(60);
 /// Messages that may be open at once, and as many more that are kept: bounds memory and the time of a start.
 const MAX_OPEN_MESSAGES: usize = 10_000;
 
+/// Messages that may be kept for one recipient: one that never comes back leaves room for the others.
+const MAX_KEPT_FOR_ONE: usize = 1_000;
+
 /// What a fee may be at least, where the configuration does not say: 10 sat or 1 % of the payment.
 const DEFAULT_FEE_LIMIT: Msat = Msat::from_sat(10);
 
@@ -193,6 +196,9 @@ impl Outbox {
         let inner = &self.inner;
         let is_kept = !draft.keep.is_zero();
         let permit = inner.permit(is_kept)?;
+        if is_kept && inner.lines.waiting(&draft.recipient) >= MAX_KEPT_FOR_ONE {
+            return Err(full(MAX_KEPT_FOR_ONE, "are kept for this recipient"));
+        }
         let plan = Plan::new(&draft)?;
         // The place in the queue is taken before anything is waited for: calls that follow each other stay in order.
         let ticket = inner.enter(&draft.recipient, draft.service, draft.unordered);
@@ -323,13 +329,7 @@ impl Inner {
     /// A share of what may be open, or kept, at once.
     fn permit(&self, is_kept: bool) -> Result<OwnedSemaphorePermit, Error> {
         let (shares, wait) = if is_kept { (&self.keep, "are kept") } else { (&self.open, "wait to be sent") };
-        Arc::clone(shares).try_acquire_owned().map_err(|_| {
-            Error::new(
-                Code::ResourceExhausted,
-                "OUTBOX_FULL",
-                format!("{MAX_OPEN_MESSAGES} messages {wait}: try again later"),
-            )
-        })
+        Arc::clone(shares).try_acquire_owned().map_err(|_| full(MAX_OPEN_MESSAGES, wait))
     }
 
     /// Takes a place in the recipient's queue.
@@ -350,6 +350,11 @@ impl Inner {
 /// The most that may go to forwarding nodes for a payment of `amount`, by the configuration or else by default.
 pub(crate) fn fee_limit(configured: Option<Msat>, amount: Msat) -> Msat {
     configured.unwrap_or(DEFAULT_FEE_LIMIT.max(Msat(amount.0 / 100)))
+}
+
+fn full(messages: usize, wait: &str) -> Error {
+    let text = format!("{messages} messages {wait}: try again later");
+    Error::new(Code::ResourceExhausted, "OUTBOX_FULL", text)
 }
 
 fn unconfirmed(id: MessageId, why: &str) -> Error {

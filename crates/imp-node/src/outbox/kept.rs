@@ -73,6 +73,11 @@ impl Lines {
         }
     }
 
+    /// How many wait for a recipient, without those under way.
+    pub(super) fn waiting(&self, recipient: &NodeId) -> usize {
+        self.lock().get(recipient).map_or(0, |waiting| waiting.members.len())
+    }
+
     fn next(&self, recipient: &NodeId, now: UnixMillis) -> Next {
         let mut lines = self.lock();
         let Some(waiting) = lines.get_mut(recipient) else { return Next::Done };

@@ -65,6 +65,23 @@ async fn a_message_for_whoever_is_away_is_queued_and_arrives_once_they_are_back(
 }
 
 #[tokio::test]
+async fn one_recipient_who_stays_away_leaves_room_for_the_others() {
+    let (network, alice, bob) = two(FakeOptions::default()).await;
+    let carol = TestNode::start(&network, "carol").await;
+    for name in ["bob", "carol"] {
+        network.set_online(name, false);
+    }
+    let calls: Vec<_> = (0..1000).map(|n| keeping(&alice, kept(bob.id, &n.to_string()))).collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().state, MessageState::Queued);
+    }
+    let error = keeping(&alice, kept(bob.id, "one too many")).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.to_string().contains("1000 messages are kept for this recipient"), "{error}");
+    keep(&alice, kept(carol.id, "another")).await;
+}
+
+#[tokio::test]
 async fn a_message_that_settles_at_once_is_not_kept() {
     let (_network, alice, bob) = two(FakeOptions::default()).await;
     let sent = keeping(&alice, kept(bob.id, "hello")).await.unwrap().unwrap();
