@@ -28,7 +28,7 @@ use imp_core::id::{PaymentHash, Preimage};
 use imp_core::record::RecordTable;
 use imp_core::time::UnixMillis;
 use imp_lightning::{FailureReason, InvoiceState, LightningNode, read_invoice};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use crate::error::Error;
 use crate::idempotency::Keys;
@@ -114,6 +114,8 @@ struct Inner {
 /// A payment that somebody waits for.
 struct Live {
     attempt: Attempt,
+    /// Whether the backend has it; held while the backend is asked. What fails before is an earlier try of the same hash.
+    handed_over: Arc<AsyncMutex<bool>>,
     tell: oneshot::Sender<Outcome>,
 }
 
@@ -258,8 +260,14 @@ impl Inner {
     /// Registers for the end of a payment that stands so.
     fn follow(&self, hash: PaymentHash, attempt: Attempt) -> oneshot::Receiver<Outcome> {
         let (tell, ended) = oneshot::channel();
-        self.live().insert(hash, Live { attempt, tell });
+        let handed_over = Arc::new(AsyncMutex::new(attempt.state() != AttemptState::Ready));
+        self.live().insert(hash, Live { attempt, handed_over, tell });
         ended
+    }
+
+    /// Whether the backend has a payment that somebody waits for.
+    fn handed_over(&self, hash: &PaymentHash) -> Option<Arc<AsyncMutex<bool>>> {
+        self.live().get(hash).map(|live| Arc::clone(&live.handed_over))
     }
 
     /// How a payment stands, as far as it is known: one that nobody waits for was begun in an earlier run.

@@ -145,14 +145,13 @@ async fn a_payment_that_failed_can_be_made_by_a_new_call() {
 }
 
 #[tokio::test]
-async fn a_payment_whose_failure_was_told_twice_can_be_made_by_a_new_call() {
+async fn a_failure_that_is_told_again_does_not_end_the_payment_that_was_begun_since() {
     for seed in 0..30 {
         let options = FakeOptions { seed, duplicates: 1.0, ..FakeOptions::default() };
         let (network, alice, bob) = two(options).await;
         let invoice = invoice(&bob, 7).await;
         network.fail_next("alice", 1, FailureReason::NoRoute);
         pay(&alice, &invoice).await.unwrap_err();
-        network.idle().await;
         pay(&alice, &invoice).await.unwrap();
     }
 }

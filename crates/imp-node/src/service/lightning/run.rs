@@ -107,10 +107,26 @@ impl Inner {
     }
 
     async fn hand_over(&self, payment: &Payment) -> Result<(), SendError> {
-        match &payment.means {
+        let handed_over = self.handed_over(&payment.hash);
+        let mut is_handed_over = match &handed_over {
+            Some(handed_over) => Some(handed_over.lock().await),
+            None => None,
+        };
+        let begun = match &payment.means {
             Means::Invoice(invoice) => self.node.pay_invoice(invoice, payment.fee_limit).await.map(|_| ()),
             Means::Keysend(preimage) => self.node.send_keysend(keysend(payment, *preimage)).await,
+        };
+        let knows_it = matches!(
+            begun,
+            Ok(())
+                | Err(SendError::Known
+                    | SendError::Unknown(_)
+                    | SendError::InvalidInvoice(InvoiceFault::Paid))
+        );
+        if let Some(is_handed_over) = &mut is_handed_over {
+            **is_handed_over |= knows_it;
         }
+        begun
     }
 
     async fn resume(&self, payment: &Payment) -> Result<PaymentState, SendError> {
@@ -208,7 +224,14 @@ impl Inner {
             return Ok(());
         }
         // What failed before and is told again is not the payment that was begun since under the same hash.
-        if matches!(self.node.payment(hash).await, Ok(Some(PaymentState::InFlight))) {
+        if let Some(handed_over) = self.handed_over(&hash)
+            && !*handed_over.lock().await
+        {
+            tracing::debug!(payment = %hash, "the failure of an earlier try is told before the next is begun");
+            return Ok(());
+        }
+        let stands = self.node.payment(hash).await;
+        if matches!(stands, Ok(Some(PaymentState::InFlight | PaymentState::Settled { .. }))) {
             tracing::debug!(payment = %hash, "the failure of an earlier try is told again");
             return Ok(());
         }
