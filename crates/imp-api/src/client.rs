@@ -19,6 +19,13 @@ use crate::proto::federate::{
 };
 use crate::proto::imp::events::v1::events_client::EventsClient;
 use crate::proto::imp::events::v1::{ListEventsRequest, ListEventsResponse};
+use crate::proto::imp::federate::v1::peers_client::PeersClient;
+use crate::proto::imp::federate::v1::{
+    AcceptFederatedPeerRequest, AcceptFederatedPeerResponse, BlockPeerRequest, FederatedPeer,
+    GetFederatedPeerRequest, ListFederatedPeersRequest, ListFederatedPeersResponse,
+    ListWithheldMessagesRequest, ListWithheldMessagesResponse, RejectFederatedPeerRequest,
+    RejectFederatedPeerResponse, SetPeerNameRequest, SetPeerRightsRequest, UnblockPeerRequest,
+};
 use crate::proto::imp::lightning::v1::payments_client::PaymentsClient;
 use crate::proto::imp::lightning::v1::{
     ListInvoicesRequest, ListInvoicesResponse, ListPaymentsRequest, ListPaymentsResponse, SendKeysendRequest,
@@ -36,6 +43,13 @@ use crate::proto::imp::node::v1::{
     GetNodeResponse, ListChannelsRequest, ListChannelsResponse, ListPeersRequest, ListPeersResponse,
     NewAddressRequest, NewAddressResponse, OpenChannelRequest, OpenChannelResponse, SendOnchainRequest,
     SendOnchainResponse, SyncChainRequest, SyncChainResponse,
+};
+use crate::proto::imp::socket::v1::relays_client::RelaysClient;
+use crate::proto::imp::socket::v1::{
+    CloseConnectionRequest, CloseConnectionResponse, ConnectSocketRequest, Connection, GetRelayRequest,
+    ListConnectionsRequest, ListConnectionsResponse, ListRelaysRequest, ListRelaysResponse, Relay,
+    SendRelayRequest, SendRelayResponse, StartRelayRequest, StopRelayRequest, StopRelayResponse,
+    WatchRelaysRequest,
 };
 use crate::proto::lightning::lightning_client::LightningClient;
 use crate::proto::lightning::{
@@ -161,6 +175,19 @@ impl Client {
         let position =
             answer.metadata().get(CURSOR_METADATA).and_then(|cursor| cursor.to_str().ok()?.parse().ok());
         Ok(Events { stream: answer.into_inner(), client: self.clone(), position })
+    }
+
+    /// The relays that run, now and again at each interval. Errors come out of the stream.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn watch_relays(
+        &self,
+        request: WatchRelaysRequest,
+    ) -> Result<Streaming<ListRelaysResponse>, ClientError> {
+        let mut client = RelaysClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let answer = client.watch_relays(request).await.map_err(|status| self.error(status))?;
+        Ok(answer.into_inner())
     }
 
     /// Statuses that tonic makes of a broken connection have a source; those that a node sent have none.
@@ -309,6 +336,44 @@ calls! {
         close_channel(CloseChannelRequest) -> CloseChannelResponse;
         /// Has the node look at the chain now.
         sync_chain(SyncChainRequest) -> SyncChainResponse;
+    }
+    PeersClient {
+        /// Nodes that the node remembers.
+        list_federated_peers(ListFederatedPeersRequest) -> ListFederatedPeersResponse;
+        /// What the node remembers of another.
+        get_federated_peer(GetFederatedPeerRequest) -> FederatedPeer;
+        /// Accepts a request to federate.
+        accept_federated_peer(AcceptFederatedPeerRequest) -> AcceptFederatedPeerResponse;
+        /// Rejects a request to federate.
+        reject_federated_peer(RejectFederatedPeerRequest) -> RejectFederatedPeerResponse;
+        /// Sets what another node may do.
+        set_peer_rights(SetPeerRightsRequest) -> FederatedPeer;
+        /// Gives another node a local name.
+        set_peer_name(SetPeerNameRequest) -> FederatedPeer;
+        /// Blocks another node.
+        block_peer(BlockPeerRequest) -> FederatedPeer;
+        /// Ends a block.
+        unblock_peer(UnblockPeerRequest) -> FederatedPeer;
+        /// Messages that came in and were not published.
+        list_withheld_messages(ListWithheldMessagesRequest) -> ListWithheldMessagesResponse;
+    }
+    RelaysClient {
+        /// Starts a UDP relay.
+        start_relay(StartRelayRequest) -> Relay;
+        /// The relays that run.
+        list_relays(ListRelaysRequest) -> ListRelaysResponse;
+        /// One relay that runs.
+        get_relay(GetRelayRequest) -> Relay;
+        /// Stops a relay.
+        stop_relay(StopRelayRequest) -> StopRelayResponse;
+        /// Sends a relay's address to another node.
+        send_relay(SendRelayRequest) -> SendRelayResponse;
+        /// Opens a local end of a relay that another node offered.
+        connect_socket(ConnectSocketRequest) -> Connection;
+        /// The local ends that are open.
+        list_connections(ListConnectionsRequest) -> ListConnectionsResponse;
+        /// Closes a local end.
+        close_connection(CloseConnectionRequest) -> CloseConnectionResponse;
     }
     FederateClient {
         /// Asks a node to federate.

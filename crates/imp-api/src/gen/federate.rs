@@ -5,6 +5,9 @@ pub struct LeaveFederationRequest {
     /// The far node's Lightning public key.
     #[prost(string, tag = "1")]
     pub pubkey: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat; see SendMessageRequest.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for LeaveFederationRequest {
     const NAME: &'static str = "LeaveFederationRequest";
@@ -39,6 +42,9 @@ pub struct RequestFederateRequest {
     /// The far node's Lightning public key.
     #[prost(string, tag = "1")]
     pub pubkey: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat; see SendMessageRequest.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for RequestFederateRequest {
     const NAME: &'static str = "RequestFederateRequest";
@@ -149,7 +155,7 @@ pub mod federate_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Asks a node to federate. Its answer arrives as an event.
+        /// Asks a node to federate. Its answer arrives as a `federate` event whose `replyToId` is the id that this returns.
         pub async fn request_federate(
             &mut self,
             request: impl tonic::IntoRequest<super::RequestFederateRequest>,
@@ -164,7 +170,8 @@ pub mod federate_client {
             req.extensions_mut().insert(GrpcMethod::new("federate.Federate", "RequestFederate"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends the federation with a node, here at once and there upon receipt.
+        /// Ends the federation with a node, here at once and there upon receipt: where it cannot be reached now, the node goes on
+        /// trying to tell it for up to 7 days.
         pub async fn leave_federation(
             &mut self,
             request: impl tonic::IntoRequest<super::LeaveFederationRequest>,
@@ -188,12 +195,13 @@ pub mod federate_server {
     /// Generated trait containing gRPC methods that should be implemented for use with FederateServer.
     #[async_trait]
     pub trait Federate: std::marker::Send + std::marker::Sync + 'static {
-        /// Asks a node to federate. Its answer arrives as an event.
+        /// Asks a node to federate. Its answer arrives as a `federate` event whose `replyToId` is the id that this returns.
         async fn request_federate(
             &self,
             request: tonic::Request<super::RequestFederateRequest>,
         ) -> std::result::Result<tonic::Response<super::RequestFederateResponse>, tonic::Status>;
-        /// Ends the federation with a node, here at once and there upon receipt.
+        /// Ends the federation with a node, here at once and there upon receipt: where it cannot be reached now, the node goes on
+        /// trying to tell it for up to 7 days.
         async fn leave_federation(
             &self,
             request: tonic::Request<super::LeaveFederationRequest>,

@@ -8,6 +8,11 @@ pub mod imp {
             include!("imp.events.v1.rs");
         }
     }
+    pub mod federate {
+        pub mod v1 {
+            include!("imp.federate.v1.rs");
+        }
+    }
     pub mod lightning {
         pub mod v1 {
             include!("imp.lightning.v1.rs");
@@ -21,6 +26,11 @@ pub mod imp {
     pub mod node {
         pub mod v1 {
             include!("imp.node.v1.rs");
+        }
+    }
+    pub mod socket {
+        pub mod v1 {
+            include!("imp.socket.v1.rs");
         }
     }
 }

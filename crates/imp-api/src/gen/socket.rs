@@ -5,6 +5,9 @@ pub struct SendSocketRequest {
     /// The far node's Lightning public key.
     #[prost(string, tag = "1")]
     pub pubkey: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat; see SendMessageRequest.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for SendSocketRequest {
     const NAME: &'static str = "SendSocketRequest";
@@ -180,7 +183,7 @@ pub mod socket_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Sends this node's relay address to another node, which gets it as an event.
+        /// Sends this node's relay address to another node, which gets it as an event. Starts the relay where it does not run.
         pub async fn send_socket(
             &mut self,
             request: impl tonic::IntoRequest<super::SendSocketRequest>,
@@ -234,7 +237,7 @@ pub mod socket_server {
     /// Generated trait containing gRPC methods that should be implemented for use with SocketServer.
     #[async_trait]
     pub trait Socket: std::marker::Send + std::marker::Sync + 'static {
-        /// Sends this node's relay address to another node, which gets it as an event.
+        /// Sends this node's relay address to another node, which gets it as an event. Starts the relay where it does not run.
         async fn send_socket(
             &self,
             request: tonic::Request<super::SendSocketRequest>,

@@ -10,13 +10,13 @@ use crate::session::Session;
 pub(crate) async fn run(session: &Session, command: FederateCommand) -> Result<(), Failure> {
     match command {
         FederateCommand::Request { pubkey } => {
-            let request = RequestFederateRequest { pubkey };
+            let request = RequestFederateRequest { pubkey, ..Default::default() };
             let answer =
                 session.call("sending", async move |node| node.request_federate(request).await).await?;
             session.print(&answer, |answer| fields(&[("id", &answer.id)]))
         }
         FederateCommand::Leave { pubkey } => {
-            let request = LeaveFederationRequest { pubkey };
+            let request = LeaveFederationRequest { pubkey, ..Default::default() };
             let answer =
                 session.call("sending", async move |node| node.leave_federation(request).await).await?;
             session.print(&answer, |answer| fields(&[("id", &answer.id)]))

@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &Session, command: SocketCommand) -> Result<(),
             session.print(&answer, |_| "stopped".to_owned())
         }
         SocketCommand::Send { pubkey } => {
-            let request = SendSocketRequest { pubkey };
+            let request = SendSocketRequest { pubkey, ..Default::default() };
             let answer = session.call("sending", async move |node| node.send_socket(request).await).await?;
             session.print(&answer, |answer| fields(&[("id", &answer.id)]))
         }

@@ -29,13 +29,16 @@ async fn what_is_sent_has_an_id() {
     let (nonce, price) = (String::from("n"), String::from("1000"));
     assert_eq!(
         server.asked::<RequestFederateRequest>()[0],
-        RequestFederateRequest { pubkey: pubkey.clone() }
+        RequestFederateRequest { pubkey: pubkey.clone(), ..Default::default() }
     );
     assert_eq!(
         server.asked::<LeaveFederationRequest>()[0],
-        LeaveFederationRequest { pubkey: pubkey.clone() }
+        LeaveFederationRequest { pubkey: pubkey.clone(), ..Default::default() }
     );
-    assert_eq!(server.asked::<SendSocketRequest>()[0], SendSocketRequest { pubkey: pubkey.clone() });
+    assert_eq!(
+        server.asked::<SendSocketRequest>()[0],
+        SendSocketRequest { pubkey: pubkey.clone(), ..Default::default() }
+    );
     assert_eq!(server.asked::<RequestQuoteRequest>()[0], RequestQuoteRequest { pubkey: pubkey.clone() });
     let accept = AcceptContractRequest { pubkey: pubkey.clone(), nonce: nonce.clone(), price: price.clone() };
     assert_eq!(server.asked::<AcceptContractRequest>()[0], accept);
