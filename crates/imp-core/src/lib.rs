@@ -13,5 +13,6 @@ pub mod order;
 pub mod parts;
 pub mod record;
 pub mod retry;
+pub mod socket;
 pub mod time;
 pub mod wire;
