@@ -7,6 +7,7 @@ pub mod amount;
 pub mod attempt;
 pub mod delivery;
 pub mod dispatch;
+pub mod federation;
 pub mod id;
 pub mod kept;
 pub mod order;
