@@ -16,7 +16,8 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 /// An IP address that other machines can be told.
 pub(super) fn public_ip(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| "which is no IP address".to_owned())?;
-    if address.is_unspecified() || address.is_multicast() {
+    let address = address.to_canonical();
+    if address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err("which is the address of no machine".to_owned());
     }
     Ok(address)
@@ -144,7 +145,9 @@ mod tests {
     #[test]
     fn only_addresses_of_machines_are_public() {
         assert!(public_ip("203.0.113.5").is_ok() && public_ip("::1").is_ok());
-        for text in ["0.0.0.0", "224.0.0.1", "vpn.example.com", "203.0.113.5:1"] {
+        for text in
+            ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::ffff:0.0.0.0", "vpn.example.com", "203.0.113.5:1"]
+        {
             assert!(public_ip(text).is_err(), "{text}");
         }
     }

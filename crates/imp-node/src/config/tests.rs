@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -164,6 +166,14 @@ const VALUES: &[(&str, &str, Pairs)] = &[
     ("socket.server_ip", "203.0.113.6", &[]),
     ("socket.port_min", "20002", &[]),
     ("socket.port_max", "30000", &[]),
+    ("socket.allow_private", "true", &[]),
+    ("socket.idle_secs", "30", &[]),
+    ("socket.life_secs", "3600", &[]),
+    ("socket.max_relays", "10", &[]),
+    ("socket.max_packets", "1000", &[]),
+    ("socket.max_bytes", "1000000", &[]),
+    ("socket.max_packets_per_sec", "100", &[]),
+    ("socket.max_bytes_per_sec", "100000", &[]),
     ("journal.keep_days", "30", &[]),
     ("journal.max_mb", "100", &[]),
     ("answers.daily_sat", "50", &[]),
@@ -227,6 +237,8 @@ fn nothing_at_all_gives_the_defaults() {
         (365, 4096, 1000)
     );
     assert_eq!((config.socket.ports, config.vpn.sell), (20_000..=29_999, false));
+    assert_eq!((config.socket.idle, config.socket.life.as_secs()), (Duration::from_secs(120), 86_400));
+    assert_eq!((config.socket.max_relays, config.socket.allow_private), (2000, false));
     assert!(config.server.enabled && !config.server.insecure && config.services.inactive.is_empty());
     let [notice] = &config.notices[..] else { panic!("{:?}", config.notices) };
     assert!(notice.text.contains(PUBLIC_SIGNET_ESPLORA), "the public server is told: {notice}");

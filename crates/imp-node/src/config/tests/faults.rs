@@ -37,6 +37,8 @@ fn each_bad_value_is_named_with_key_reason_and_remedy() {
         ("vpn.allowed_ips", "everything", "no network", "0.0.0.0/0"),
         ("vpn.server_port", "0", "out of range", "from 1 to 65535"),
         ("socket.port_min", "30000", "two ports", "port_max above"),
+        ("socket.max_relays", "0", "out of range", "from 1 to 32767"),
+        ("socket.idle_secs", "86401", "out of range", "from 1 to 86400"),
         ("journal.max_mb", "1.5", "no whole number", "from 16 to"),
         ("answers.daily_sat", "lots", "no whole number", "from 0 to"),
         ("service_list.message.custom_record_number", "5", "65536", "peers' nodes need the same"),
