@@ -13,6 +13,7 @@ pub mod kept;
 pub mod order;
 pub mod parts;
 pub mod record;
+pub mod relay;
 pub mod retry;
 pub mod socket;
 pub mod time;

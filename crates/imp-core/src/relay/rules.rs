@@ -1,0 +1,211 @@
+//! A relay as a whole: what becomes of each run of packets, and when it is over.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::meter::{Limits, Meter};
+use super::pins::{Pin, Pins};
+use super::{Dropped, End, Moment, Run, Side, Token, canonical, refused};
+
+/// How a relay is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a side may be silent before it is forgotten.
+    pub idle: Duration,
+    /// Whether the relay ends once both sides were silent for that long.
+    pub ends_on_idle: bool,
+    /// How long it lasts at most; nothing for no end.
+    pub life: Option<Duration>,
+    /// How much may go through.
+    pub limits: Limits,
+    /// A packet that is exactly this is a keep-alive.
+    pub token: Token,
+    /// Whether a new source must begin with the token.
+    pub require_token: bool,
+    /// Whether private and link-local sources are let in.
+    pub allow_private: bool,
+}
+
+/// What came from one side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SideCount {
+    /// Packets that went to the other side.
+    pub packets: u64,
+    /// Their payload in bytes.
+    pub bytes: u64,
+    /// Keep-alives that were taken and not passed on.
+    pub keep_alives: u64,
+}
+
+/// What to do with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the first `packets` of it to the other side's pin. The others were dropped: they are above the rate.
+    Forward {
+        /// How many; at least 1.
+        packets: u64,
+        /// To whom.
+        to: SocketAddr,
+    },
+    /// Send it back to its source.
+    Echo,
+    /// Nothing: it was a keep-alive, and an answer would be above the rate.
+    Keep,
+    /// Nothing.
+    Drop(Dropped),
+    /// Nothing: the relay is over.
+    Over,
+}
+
+/// The rules of one relay.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    options: Options,
+    started: Moment,
+    pins: Pins,
+    meter: Meter,
+    is_used_up: bool,
+    counts: [SideCount; 2],
+    drops: [u64; Dropped::ALL.len()],
+    /// Goes up whenever a pin is learned or becomes firm.
+    revision: u64,
+}
+
+impl Rules {
+    /// A relay that begins now, with pins from an earlier run of it, if any. What those were heard in the future of `now`
+    /// counts as heard now.
+    pub fn new(options: Options, pins: [Option<Pin>; 2], now: Moment) -> Self {
+        let pins = pins.map(|pin| {
+            pin.map(|pin| Pin {
+                source: canonical(pin.source),
+                learned: pin.learned.min(now),
+                last_heard: pin.last_heard.min(now),
+                ..pin
+            })
+        });
+        Self {
+            started: now,
+            pins: Pins::new(options.idle, pins),
+            meter: Meter::new(options.limits, now),
+            is_used_up: false,
+            counts: [SideCount::default(); 2],
+            drops: [0; Dropped::ALL.len()],
+            revision: 0,
+            options,
+        }
+    }
+
+    /// Decides on a run of packets of one source. A keep-alive is a run of its own: one packet that is exactly
+    /// [`Self::token`]. `is_own_relay` is asked only about a source that would be new.
+    pub fn take(
+        &mut self,
+        side: Side,
+        source: SocketAddr,
+        run: Run,
+        is_token: bool,
+        now: Moment,
+        is_own_relay: impl FnOnce(SocketAddr) -> bool,
+    ) -> Verdict {
+        if self.end(now).is_some() {
+            return Verdict::Over;
+        }
+        let source = canonical(source);
+        let Options { require_token, allow_private, .. } = self.options;
+        let heard = self.pins.hear(side, source, now, || {
+            refused(source, allow_private, || is_own_relay(source))
+                .or((require_token && !is_token).then_some(Dropped::Token))
+        });
+        match heard {
+            Ok(is_new) => self.revision += u64::from(is_new),
+            Err(why) => return self.dropped(why, run.packets),
+        }
+        if is_token {
+            self.counts[side.index()].keep_alives += run.packets;
+            return if self.meter.answer(run.stride, now) { Verdict::Echo } else { Verdict::Keep };
+        }
+        let Some(to) = self.pins.live(side.other(), now).map(|pin| pin.source) else {
+            return self.dropped(Dropped::NoPeer, run.packets);
+        };
+        let passed = self.meter.pass(&run, now);
+        self.is_used_up = passed.is_used_up;
+        self.drops[Dropped::Rate.index()] += passed.above_rate;
+        if passed.packets == 0 {
+            return if passed.is_used_up { Verdict::Over } else { Verdict::Drop(Dropped::Rate) };
+        }
+        let count = &mut self.counts[side.index()];
+        count.packets += passed.packets;
+        count.bytes += run.bytes_of(passed.packets);
+        self.revision += u64::from(self.pins.forward(side));
+        Verdict::Forward { packets: passed.packets, to }
+    }
+
+    fn dropped(&mut self, why: Dropped, packets: u64) -> Verdict {
+        self.drops[why.index()] += packets;
+        Verdict::Drop(why)
+    }
+
+    /// Takes back packets from a side that were to be forwarded, but the system did not send.
+    pub fn unsent(&mut self, side: Side, packets: u64, bytes: u64, why: Dropped) {
+        let count = &mut self.counts[side.index()];
+        count.packets = count.packets.saturating_sub(packets);
+        count.bytes = count.bytes.saturating_sub(bytes);
+        self.drops[why.index()] += packets;
+        self.meter.give_back(packets, bytes);
+    }
+
+    /// Why the relay is over; nothing while it is not.
+    pub fn end(&self, now: Moment) -> Option<End> {
+        if self.is_used_up {
+            return Some(End::Limit);
+        }
+        if self.life_ends().is_some_and(|at| now >= at) {
+            return Some(End::Life);
+        }
+        (self.options.ends_on_idle && now >= self.idle_ends()).then_some(End::Idle)
+    }
+
+    /// When it ends if nothing more is heard; nothing where it does not end by itself.
+    pub fn deadline(&self) -> Option<Moment> {
+        let idle = self.options.ends_on_idle.then(|| self.idle_ends());
+        [self.life_ends(), idle].into_iter().flatten().min()
+    }
+
+    fn life_ends(&self) -> Option<Moment> {
+        self.options.life.map(|life| self.started.plus(life))
+    }
+
+    fn idle_ends(&self) -> Moment {
+        let heard = Side::BOTH.into_iter().filter_map(|side| self.pins.last_heard(side));
+        heard.fold(self.started, Moment::max).plus(self.options.idle)
+    }
+
+    /// Who is known on a side and not silent for the idle time.
+    pub fn pin(&self, side: Side, now: Moment) -> Option<&Pin> {
+        self.pins.live(side, now)
+    }
+
+    /// When a side was last heard, by whomever.
+    pub fn last_heard(&self, side: Side) -> Option<Moment> {
+        self.pins.last_heard(side)
+    }
+
+    /// A number that grows whenever a source is learned or becomes firm.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What came from a side.
+    pub fn count(&self, side: Side) -> SideCount {
+        self.counts[side.index()]
+    }
+
+    /// How many packets were dropped, by [`Dropped::index`].
+    pub fn drops(&self) -> &[u64; Dropped::ALL.len()] {
+        &self.drops
+    }
+
+    /// The relay's token.
+    pub fn token(&self) -> &Token {
+        &self.options.token
+    }
+}
