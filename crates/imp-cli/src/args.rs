@@ -1,13 +1,15 @@
 //! What can be typed.
 
 pub(crate) mod events;
+pub(crate) mod federate;
 pub(crate) mod lightning;
 pub(crate) mod messaging;
 pub(crate) mod node;
 pub(crate) mod options;
-pub(crate) mod services;
+pub(crate) mod socket;
 pub(crate) mod text;
-mod value;
+pub(crate) mod value;
+pub(crate) mod vpn;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,11 +19,13 @@ use clap_complete::Shell;
 use imp_api::client::DEFAULT_ADDR;
 
 use self::events::{EventsCommand, Watch};
+use self::federate::FederateCommand;
 use self::lightning::{InvoiceCommand, Keysend, PaymentCommand};
 use self::messaging::MessageCommand;
 use self::node::{ChannelCommand, NodeCommand, PeerCommand, WalletCommand};
-use self::services::{FederateCommand, SocketCommand, VpnCommand};
+use self::socket::SocketCommand;
 use self::text::{Sign, Verify};
+use self::vpn::VpnCommand;
 use crate::exit;
 use crate::failure::Failure;
 
@@ -106,10 +110,10 @@ pub(crate) enum Command {
     Sign(Sign),
     /// Tells whether a node signed a text: the one that is named, or else this one or any that it knows of.
     Verify(Verify),
-    /// Federation: nodes that remember each other.
+    /// Federation: nodes that remember each other, what they may do here, and how they are called.
     #[command(subcommand)]
     Federate(FederateCommand),
-    /// The relay between two programs that speak UDP.
+    /// Relays between two programs that speak UDP, and local ends of relays of other nodes.
     #[command(subcommand)]
     Socket(SocketCommand),
     /// WireGuard access, sold by the hour.

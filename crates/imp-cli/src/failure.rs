@@ -17,6 +17,12 @@ pub(crate) enum Failure {
     /// The node did not answer as hoped for.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The node did not tell who has a local name, so that it was not asked for anything yet.
+    #[error(transparent)]
+    Lookup(Box<Failure>),
+    /// What is to be a node is neither a public key nor the local name of one.
+    #[error("no node is called {name:?} here, and it is no public key of 66 hexadecimal digits")]
+    NoSuchName { name: String },
     /// The command line contradicts itself in a way that its grammar does not tell.
     #[error("{0}")]
     Usage(String),
@@ -56,6 +62,7 @@ impl Failure {
     fn exit_code(&self, effect: &Effect) -> u8 {
         let matters = matches!(effect, Effect::Matters { .. });
         match self {
+            Self::Lookup(failure) => failure.exit_code(&Effect::Harmless),
             Self::Client(ClientError::Lost { .. }) if matters => exit::NOT_KNOWN,
             Self::Client(ClientError::NotReachable { .. } | ClientError::Lost { .. }) => exit::UNREACHABLE,
             Self::Client(ClientError::Refused(body)) => match body.code {
@@ -65,6 +72,7 @@ impl Failure {
             },
             Self::Client(ClientError::Address { .. })
             | Self::Usage(_)
+            | Self::NoSuchName { .. }
             | Self::NotText { .. }
             | Self::NobodyToAsk { .. } => exit::USAGE,
             Self::Client(_) | Self::Input { .. } | Self::Output(_) | Self::Page { .. } | Self::Declined => {
@@ -76,6 +84,9 @@ impl Failure {
 
     /// Tells the user. A reader of standard output that has seen enough is no failure.
     pub(crate) fn report(&self, output: Output, effect: &Effect) -> ExitCode {
+        if let Self::Lookup(failure) = self {
+            return failure.report(output, &Effect::Harmless);
+        }
         if is_broken_pipe(self) {
             return ExitCode::SUCCESS;
         }

@@ -6,11 +6,12 @@ use imp_api::client::ClientError;
 use imp_api::error::{Code, StatusBody};
 
 use crate::args::Command;
+use crate::args::federate::FederateCommand;
 use crate::args::lightning::InvoiceCommand;
 use crate::args::messaging::MessageCommand;
 use crate::args::node::{ChannelCommand, WalletCommand};
 use crate::args::options::Key as KeyOption;
-use crate::args::services::SocketCommand;
+use crate::args::socket::SocketCommand;
 use crate::failure::Failure;
 
 /// What it means for the node that a command was run.
@@ -47,22 +48,30 @@ impl From<&KeyOption> for Key {
 const MESSAGES: &str = "imp message list";
 const PAYMENTS: &str = "imp payment list";
 const CHANNELS: &str = "imp channel list";
+const PEERS: &str = "imp federate list";
+const RELAYS: &str = "imp socket list";
 
 impl Effect {
     pub(crate) fn of(command: &Command) -> Self {
         let matters = |look, key| Self::Matters { look, key };
         match command {
             Command::Message(MessageCommand::Send(send)) => matters(MESSAGES, (&send.key).into()),
-            Command::Message(MessageCommand::Retry { .. })
-            | Command::Federate(_)
-            | Command::Socket(SocketCommand::Send { .. })
-            | Command::Vpn(_) => matters(MESSAGES, Key::None),
+            Command::Message(MessageCommand::Retry { .. }) | Command::Vpn(_) => matters(MESSAGES, Key::None),
+            Command::Federate(FederateCommand::Request(told) | FederateCommand::Leave(told)) => {
+                matters(MESSAGES, (&told.key).into())
+            }
+            Command::Federate(FederateCommand::Accept(_) | FederateCommand::Reject(_)) => {
+                matters(PEERS, Key::None)
+            }
+            Command::Socket(SocketCommand::Send(send)) => matters(MESSAGES, (&send.key).into()),
+            Command::Socket(SocketCommand::Open(_)) => matters(RELAYS, Key::None),
+            Command::Socket(SocketCommand::Connect(_)) => matters("imp socket connections", Key::None),
             Command::Invoice(InvoiceCommand::Pay { key, .. }) => matters(PAYMENTS, key.into()),
             Command::Keysend(keysend) => matters(PAYMENTS, (&keysend.key).into()),
             Command::Wallet(WalletCommand::Send(send)) => matters("imp wallet balance", (&send.key).into()),
             Command::Channel(ChannelCommand::Open { key, .. }) => matters(CHANNELS, key.into()),
             Command::Channel(ChannelCommand::Close { .. }) => matters(CHANNELS, Key::None),
-            Command::Watch(_) => Self::Stream,
+            Command::Watch(_) | Command::Socket(SocketCommand::Watch(_)) => Self::Stream,
             _ => Self::Harmless,
         }
     }
@@ -89,6 +98,9 @@ pub(crate) fn of(failure: &Failure, effect: &Effect) -> Option<String> {
             }
         }),
         Failure::Client(ClientError::Refused(body)) => refusal(body, effect),
+        Failure::NoSuchName { name } => Some(format!(
+            "`imp federate name PUBKEY {name:?}` gives a node this name; `imp federate list` shows all names"
+        )),
         Failure::NobodyToAsk { .. } => Some("--yes answers it".to_owned()),
         Failure::Interrupted if matches!(effect, Effect::Matters { .. }) => {
             Some(doubt(effect, "may go on at the node"))
@@ -123,7 +135,7 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
         }
         (_, "NO_ROUTE") => {
             "`imp channel list` shows whether a channel is usable; open one: \
-             `imp channel open PUBKEY@HOST:PORT SAT`"
+             `imp channel open NODE@HOST:PORT SAT`"
         }
         (_, "INSUFFICIENT_BALANCE") => "`imp node balance` shows what can be sent now",
         (_, "OWNER_ONLY") => "run it on the node's machine, with a loopback --addr or with --data-dir",

@@ -1,7 +1,10 @@
 //! Lists that the node gives in pages.
 
+use std::fmt::Display;
+
 use imp_api::client::ClientError;
 use imp_api::proto::imp::events::v1::ListEventsResponse;
+use imp_api::proto::imp::federate::v1::{ListFederatedPeersResponse, ListWithheldMessagesResponse};
 use imp_api::proto::imp::lightning::v1::{ListInvoicesResponse, ListPaymentsResponse};
 use imp_api::proto::imp::messaging::v1::ListMessagesResponse;
 
@@ -10,18 +13,23 @@ use crate::output::Output;
 
 /// A page of a list.
 pub(crate) trait Page {
+    /// The name of a place in the list.
+    type Cursor: Display;
+
     /// Where the next page begins, if there is one.
-    fn next(&self) -> Option<i64>;
+    fn next(&self) -> Option<Self::Cursor>;
 
     /// Adds the next page.
     fn append(&mut self, next: Self);
 }
 
 macro_rules! pages {
-    ($($response:ident $items:ident)+) => {
+    ($($response:ident $items:ident $cursor:ty;)+) => {
         $(impl Page for $response {
-            fn next(&self) -> Option<i64> {
-                self.next_cursor
+            type Cursor = $cursor;
+
+            fn next(&self) -> Option<$cursor> {
+                self.next_cursor.clone()
             }
 
             fn append(&mut self, next: Self) {
@@ -32,9 +40,17 @@ macro_rules! pages {
     };
 }
 
-pages! { ListMessagesResponse messages ListPaymentsResponse payments ListInvoicesResponse invoices }
+pages! {
+    ListMessagesResponse messages i64;
+    ListPaymentsResponse payments i64;
+    ListInvoicesResponse invoices i64;
+    ListFederatedPeersResponse peers String;
+    ListWithheldMessagesResponse messages i64;
+}
 
 impl Page for ListEventsResponse {
+    type Cursor = i64;
+
     fn next(&self) -> Option<i64> {
         self.more.then_some(self.next_after)
     }
@@ -49,8 +65,8 @@ impl Page for ListEventsResponse {
 /// The page at a cursor; if `all`, with all that come after it, as if it were one.
 pub(crate) async fn fetch<P: Page>(
     all: bool,
-    cursor: Option<i64>,
-    mut page: impl AsyncFnMut(Option<i64>) -> Result<P, ClientError>,
+    cursor: Option<P::Cursor>,
+    mut page: impl AsyncFnMut(Option<P::Cursor>) -> Result<P, ClientError>,
 ) -> Result<P, ClientError> {
     let mut pages = page(cursor).await?;
     while all && let Some(next) = pages.next() {

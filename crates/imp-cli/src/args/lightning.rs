@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::options::{Key, Part};
-use super::value::{sat, secs};
+use super::value::{Node, sat, secs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum InvoiceCommand {
@@ -45,8 +45,8 @@ pub(crate) enum InvoiceCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Keysend {
-    /// The recipient's Lightning public key.
-    pub(crate) pubkey: String,
+    /// The recipient: its Lightning public key, or its local name.
+    pub(crate) node: Node,
     /// Satoshis to pay.
     #[arg(value_name = "SAT", value_parser = sat)]
     pub(crate) amount: i64,

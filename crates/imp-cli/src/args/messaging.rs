@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::options::{Key, Part};
 use super::text::Text;
-use super::value::{sat, secs};
+use super::value::{Node, sat, secs};
 
 /// The services whose messages a node sends.
 const SERVICES: [&str; 4] = ["federate", "message", "socket", "vpn"];
@@ -29,8 +29,8 @@ pub(crate) enum MessageCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
-    /// The recipient's Lightning public key.
-    pub(crate) pubkey: String,
+    /// The recipient: its Lightning public key, or its local name.
+    pub(crate) node: Node,
     #[command(flatten)]
     pub(crate) text: Text,
     /// Satoshis to send along [default: 1, or 1 for each part of a long text].
@@ -51,9 +51,9 @@ pub(crate) struct ListMessages {
     /// Only those in these states, separated by commas.
     #[arg(long, value_delimiter = ',', value_parser = ["queued", "sending", "settled", "failed", "unknown"])]
     pub(crate) state: Vec<String>,
-    /// Only those to this Lightning public key.
-    #[arg(long, value_name = "PUBKEY")]
-    pub(crate) to: Option<String>,
+    /// Only those to this node: its Lightning public key, or its local name.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: Option<Node>,
     /// Only those of these services, separated by commas.
     #[arg(long, value_delimiter = ',', value_parser = SERVICES)]
     pub(crate) service: Vec<String>,

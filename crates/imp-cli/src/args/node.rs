@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::options::{Key, Yes};
-use super::value::{NodeAt, sat};
+use super::value::{Node, NodeAt, sat};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -57,7 +57,7 @@ pub(crate) enum ChannelCommand {
     /// Opens a channel and waits until it is negotiated; it can be used after its confirmations.
     Open {
         /// The other node and where it listens.
-        #[arg(value_name = "PUBKEY@HOST:PORT")]
+        #[arg(value_name = "NODE@HOST:PORT")]
         node: NodeAt,
         /// Satoshis that this node puts in.
         #[arg(value_name = "SAT", value_parser = sat)]
@@ -90,12 +90,12 @@ pub(crate) enum PeerCommand {
     /// Connects to another node.
     Connect {
         /// The other node and where it listens.
-        #[arg(value_name = "PUBKEY@HOST:PORT")]
+        #[arg(value_name = "NODE@HOST:PORT")]
         node: NodeAt,
     },
     /// Ends the connection to a node with which there is no channel.
     Disconnect {
-        /// The other node's Lightning public key.
-        pubkey: String,
+        /// The other node: its Lightning public key, or its local name.
+        node: Node,
     },
 }

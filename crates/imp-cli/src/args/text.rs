@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueHint;
 
+use super::value::Node;
 use crate::failure::Failure;
 
 /// A text: typed, from standard input, or from a file.
@@ -58,7 +59,7 @@ pub(crate) struct Verify {
     pub(crate) text: String,
     /// The signature: 104 characters of zbase32.
     pub(crate) signature: String,
-    /// The Lightning public key of the node that is said to have signed.
-    #[arg(long)]
-    pub(crate) pubkey: Option<String>,
+    /// The node that is said to have signed: its Lightning public key, or its local name.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) pubkey: Option<Node>,
 }

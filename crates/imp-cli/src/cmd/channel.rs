@@ -17,7 +17,7 @@ pub(crate) async fn run(session: &Session, command: ChannelCommand) -> Result<()
         ChannelCommand::List => list(session).await,
         ChannelCommand::Open { node, capacity, push, announce, key } => {
             let request = OpenChannelRequest {
-                pubkey: node.pubkey,
+                pubkey: session.pubkey(node.node).await?,
                 address: node.address,
                 capacity_sat: capacity,
                 push_sat: push.unwrap_or_default(),

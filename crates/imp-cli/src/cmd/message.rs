@@ -35,7 +35,7 @@ pub(crate) async fn run(session: &Session, command: MessageCommand) -> Result<()
 async fn send(session: &Session, args: Send) -> Result<(), Failure> {
     let request = SendMessageRequest {
         msg: args.text.read()?,
-        pubkey: args.pubkey,
+        pubkey: session.pubkey(args.node).await?,
         amount: args.amount.unwrap_or_default(),
         reply_to_id: args.reply_to.unwrap_or_default(),
         keep_secs: args.keep,
@@ -50,11 +50,15 @@ async fn send(session: &Session, args: Send) -> Result<(), Failure> {
 }
 
 async fn list(session: &Session, args: ListMessages) -> Result<(), Failure> {
+    let pubkey = match args.to {
+        Some(node) => session.pubkey(node).await?,
+        None => String::new(),
+    };
     let request = ListMessagesRequest {
         limit: args.part.page(),
         cursor: 0,
         state: args.state.join(","),
-        pubkey: args.to.unwrap_or_default(),
+        pubkey,
         service: args.service.join(","),
     };
     let answer = session

@@ -14,8 +14,8 @@ use crate::session::Session;
 use crate::time::{iso, span};
 
 pub(crate) async fn keysend(session: &Session, args: Keysend) -> Result<(), Failure> {
-    let request =
-        SendKeysendRequest { pubkey: args.pubkey, amount: args.amount, idempotency_key: args.key.key };
+    let pubkey = session.pubkey(args.node).await?;
+    let request = SendKeysendRequest { pubkey, amount: args.amount, idempotency_key: args.key.key };
     let answer = session.call("paying", async move |node| node.send_keysend(request).await).await?;
     session.print(&answer, |SendKeysendResponse { payment_hash, preimage, fee_msat }| {
         let mut lines = vec![("payment hash", payment_hash.clone()), ("preimage", preimage.clone())];

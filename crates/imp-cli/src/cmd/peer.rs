@@ -19,13 +19,14 @@ pub(crate) async fn run(session: &Session, command: PeerCommand) -> Result<(), F
             session.print(&answer, peers)
         }
         PeerCommand::Connect { node } => {
-            let request = ConnectPeerRequest { pubkey: node.pubkey, address: node.address };
+            let request =
+                ConnectPeerRequest { pubkey: session.pubkey(node.node).await?, address: node.address };
             let answer =
                 session.call("connecting", async move |node| node.connect_peer(request).await).await?;
             session.print(&answer, |_| "connected".to_owned())
         }
-        PeerCommand::Disconnect { pubkey } => {
-            let request = DisconnectPeerRequest { pubkey };
+        PeerCommand::Disconnect { node } => {
+            let request = DisconnectPeerRequest { pubkey: session.pubkey(node).await? };
             let answer = session.call(ASKING, async move |node| node.disconnect_peer(request).await).await?;
             session.print(&answer, |_| "disconnected".to_owned())
         }

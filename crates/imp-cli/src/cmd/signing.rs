@@ -17,8 +17,11 @@ pub(crate) async fn sign(session: &Session, args: Sign) -> Result<(), Failure> {
 }
 
 pub(crate) async fn verify(session: &Session, args: Verify) -> Result<ExitCode, Failure> {
-    let request =
-        VerifyRequest { msg: text_or_stdin(args.text)?, signature: args.signature, pubkey: args.pubkey };
+    let pubkey = match args.pubkey {
+        Some(node) => Some(session.pubkey(node).await?),
+        None => None,
+    };
+    let request = VerifyRequest { msg: text_or_stdin(args.text)?, signature: args.signature, pubkey };
     let answer = session.call(ASKING, async move |node| node.verify_signature(request).await).await?;
     session.print(&answer, |answer| fields(&[("valid", word(answer.result))]))?;
     Ok(yes_or_no(answer.result))

@@ -6,18 +6,18 @@ use imp_api::proto::messaging::SendMessageRequest;
 use imp_api::proto::signing::{SignRequest, VerifyRequest};
 
 use super::server::TestServer;
-use super::{code, end_of, imp, run, run_with_input, stderr, stdout, text};
+use super::{PEER, code, end_of, imp, run, run_with_input, stderr, stdout, text};
 
 #[tokio::test]
 async fn a_text_can_come_from_standard_input_or_a_file_to_the_last_byte() {
     let server = TestServer::start().await;
-    let done = run_with_input(imp(&server.addr(), &["message", "send", "02ab", "-"]), "é\n".as_bytes()).await;
+    let done = run_with_input(imp(&server.addr(), &["message", "send", PEER, "-"]), "é\n".as_bytes()).await;
     assert_eq!((code(&done), stdout(&done)), (0, "id: m1\n"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("text");
     let path = path.to_str().unwrap();
     std::fs::write(path, "from a file\n\n").unwrap();
-    text(&server, &["message", "send", "02ab", "--file", path]).await;
+    text(&server, &["message", "send", PEER, "--file", path]).await;
     let texts: Vec<String> =
         server.asked::<SendMessageRequest>().into_iter().map(|request| request.msg).collect();
     assert_eq!(texts, ["é\n", "from a file\n\n"]);
@@ -45,24 +45,38 @@ async fn what_is_no_text_is_named() {
 #[tokio::test]
 async fn a_command_line_that_is_none_is_exit_code_2() {
     for args in [
-        &["message", "send", "02ab"][..],
+        &["message", "send", PEER][..],
         &["nonsense"],
-        &["message", "send", "02ab", "hi", "--amount", "0"],
-        &["message", "send", "02ab", "hi", "--amount", "-1"],
-        &["message", "send", "02ab", "hi", "--file", "f"],
-        &["message", "send", "02ab", "hi", "--keep", "90"],
+        &["message", "send", PEER, "hi", "--amount", "0"],
+        &["message", "send", PEER, "hi", "--amount", "-1"],
+        &["message", "send", PEER, "hi", "--file", "f"],
+        &["message", "send", PEER, "hi", "--keep", "90"],
         &["message", "list", "--state", "nonsense"],
         &["message", "list", "--limit", "0"],
         &["message", "list", "--limit", "5", "--all"],
         &["invoice", "new", "1.5"],
         &["invoice", "new", "1k"],
         &["invoice", "new", "5", "--expiry", "soon"],
-        &["keysend", "02ab"],
+        &["keysend", PEER],
         &["wallet", "send", "bcrt1q"],
         &["wallet", "send", "bcrt1q", "5", "--all"],
         &["channel", "open", "02ab", "5"],
         &["peer", "connect", "02ab@"],
-        &["vpn", "contract", "02ab", "nonce", "free"],
+        &["vpn", "contract", PEER, "nonce", "free"],
+        &["federate", "list", "--state", "nonsense"],
+        &["federate", "rights", PEER],
+        &["federate", "rights", PEER, "--messages", "maybe"],
+        &["federate", "rights", PEER, "--messages", "no", "--reset"],
+        &["federate", "rights", PEER, "--min-sat", "-1"],
+        &["federate", "name", PEER],
+        &["federate", "name", PEER, "bob", "--none"],
+        &["federate", "request", ""],
+        &["socket", "open", "--life", "90"],
+        &["socket", "open", "--max-packets", "0"],
+        &["socket", "watch", "--every", "10ms"],
+        &["socket", "connect", "e1", "--port", "0"],
+        &["socket", "connect", "e1", "--port", "65536"],
+        &["socket", "connect", "e1", "--side", "3"],
         &["watch", "--after", "x"],
         &["node", "info", "--addr", "nonsense"],
         &["node", "info", "--addr", "unix:"],
@@ -110,14 +124,14 @@ async fn texts_are_signed_and_signatures_judged() {
         (&["sign", "a"][..], "signature: over \"a\"\n", 0),
         (&["--json", "sign", "a"], "{\"signature\":\"over \\\"a\\\"\"}\n", 0),
         (&["verify", "same", "same"], "valid: yes\n", 0),
-        (&["verify", "one", "other", "--pubkey", "02ab"], "valid: no\n", 4),
+        (&["verify", "one", "other", "--pubkey", PEER], "valid: no\n", 4),
         (&["--json", "verify", "one", "other"], "{\"result\":false}\n", 4),
     ] {
         let done = run(imp(&server.addr(), args)).await;
         assert_eq!((stdout(&done), code(&done)), (expected, exit), "{args:?}");
     }
     let named = server.asked::<VerifyRequest>().into_iter().map(|request| request.pubkey);
-    assert_eq!(named.collect::<Vec<_>>(), [None, Some("02ab".to_owned()), None]);
+    assert_eq!(named.collect::<Vec<_>>(), [None, Some(PEER.to_owned()), None]);
 }
 
 #[tokio::test]

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
-use super::server::TestServer;
-use super::{code, end_of, imp, interrupt, run, stderr, stdout};
+use super::server::{TestServer, UNREACHABLE};
+use super::{PEER, code, end_of, imp, interrupt, run, stderr, stdout};
 
-const SEND: [&str; 4] = ["message", "send", "02ab", "hi"];
-const SEND_WITH_KEY: [&str; 6] = ["message", "send", "02ab", "hi", "--key", "k"];
+const SEND: [&str; 4] = ["message", "send", PEER, "hi"];
+const SEND_WITH_KEY: [&str; 6] = ["message", "send", PEER, "hi", "--key", "k"];
 
 /// The hint in what a command told, or nothing.
 fn hint(done: &Output) -> &str {
@@ -24,7 +24,7 @@ fn hint(done: &Output) -> &str {
 #[tokio::test]
 async fn a_refusal_is_one_line_and_exit_code_1() {
     let server = TestServer::start().await;
-    let done = run(imp(&server.addr(), &["message", "send", "nowhere", "hi"])).await;
+    let done = run(imp(&server.addr(), &["message", "send", UNREACHABLE, "hi"])).await;
     assert_eq!((code(&done), stdout(&done)), (1, ""));
     let first = stderr(&done).lines().next().unwrap();
     assert_eq!(first, "imp: send failed: no route\\nat all (UNAVAILABLE)");
@@ -46,13 +46,13 @@ async fn each_reason_has_its_hint_and_its_exit_code() {
             "NO_ROUTE",
             &SEND,
             "`imp channel list` shows whether a channel is usable; open one: \
-             `imp channel open PUBKEY@HOST:PORT SAT`",
+             `imp channel open NODE@HOST:PORT SAT`",
             1,
         ),
         (
             Code::FailedPrecondition,
             "INSUFFICIENT_BALANCE",
-            &["keysend", "02ab", "5"],
+            &["keysend", PEER, "5"],
             "`imp node balance` shows what can be sent now",
             1,
         ),

@@ -68,7 +68,15 @@ async fn every_command_has_a_page() {
         assert_renders(&page).await;
         names.push(name);
     }
-    for name in ["imp", "imp-message-send", "imp-wallet-send", "imp-vpn-contract", "imp-man"] {
+    for name in [
+        "imp",
+        "imp-message-send",
+        "imp-wallet-send",
+        "imp-vpn-contract",
+        "imp-federate-rights",
+        "imp-socket-connect",
+        "imp-man",
+    ] {
         assert!(names.iter().any(|made| made == name), "{name} is not among {names:?}");
     }
     // Old spellings work, but nobody is to learn them.

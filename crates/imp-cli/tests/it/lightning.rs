@@ -5,7 +5,7 @@ use imp_api::proto::lightning::{GenerateInvoiceRequest, PayInvoiceRequest};
 use serde_json::json;
 
 use super::server::TestServer;
-use super::{code, imp, json, run, stderr, stdout, text};
+use super::{PEER, code, imp, json, run, stderr, stdout, text};
 
 #[tokio::test]
 async fn invoices_are_made_paid_and_checked() {
@@ -66,10 +66,9 @@ BEGUN                    TOOK  STATE    KIND     TO         SAT    FEE  PAYMENT 
 async fn a_node_is_paid_without_an_invoice() {
     let server = TestServer::start().await;
     let expected = "payment hash: aa\npreimage:     bb\nfee:          1.001 sat\n";
-    assert_eq!(text(&server, &["keysend", "02ab", "1_000", "--key", "k"]).await, expected);
-    let answer = json(&server, &["keysend", "02ab", "5"]).await;
+    assert_eq!(text(&server, &["keysend", PEER, "1_000", "--key", "k"]).await, expected);
+    let answer = json(&server, &["keysend", PEER, "5"]).await;
     assert_eq!(answer, json!({"paymentHash": "aa", "preimage": "bb", "feeMsat": "1001"}));
-    let request =
-        SendKeysendRequest { pubkey: "02ab".into(), amount: 1000, idempotency_key: Some("k".into()) };
+    let request = SendKeysendRequest { pubkey: PEER.into(), amount: 1000, idempotency_key: Some("k".into()) };
     assert_eq!(server.asked::<SendKeysendRequest>()[0], request);
 }

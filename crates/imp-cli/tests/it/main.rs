@@ -4,13 +4,16 @@
 
 mod calls;
 mod failures;
+mod federate;
 mod generated;
 mod lightning;
 mod messaging;
+mod names;
 mod node;
 mod server;
-mod services;
+mod socket;
 mod terminal;
+mod vpn;
 mod watch;
 
 use std::process::{Output, Stdio};
@@ -24,6 +27,9 @@ use crate::server::TestServer;
 
 /// Longer than anything here takes, shorter than a test run may hang.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The public key of another node.
+const PEER: &str = "02abababababababababababababababababababababababababababababababab";
 
 /// The command line, ready to be run against `addr`.
 fn imp(addr: &str, args: &[&str]) -> Command {

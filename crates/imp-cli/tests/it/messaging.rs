@@ -6,30 +6,30 @@ use imp_api::proto::messaging::SendMessageRequest;
 use serde_json::{Value, json};
 
 use super::server::TestServer;
-use super::{code, imp, json, run, stderr, stdout, text};
+use super::{PEER, code, imp, json, run, stderr, stdout, text};
 
 #[tokio::test]
 async fn a_message_is_sent_as_it_was_typed() {
     let server = TestServer::start().await;
-    let args = ["message", "send", "02ab", "hi there", "--amount", "1_000", "--reply-to", "r", "--key", "k"];
+    let args = ["message", "send", PEER, "hi there", "--amount", "1_000", "--reply-to", "r", "--key", "k"];
     assert_eq!(text(&server, &args).await, "id: m1\n");
-    assert_eq!(json(&server, &["message", "send", "02ab", "-hyphen"]).await, json!({"id": "m1"}));
+    assert_eq!(json(&server, &["message", "send", PEER, "-hyphen"]).await, json!({"id": "m1"}));
     let first = SendMessageRequest {
         msg: "hi there".into(),
-        pubkey: "02ab".into(),
+        pubkey: PEER.into(),
         amount: 1000,
         reply_to_id: "r".into(),
         keep_secs: None,
         idempotency_key: Some("k".into()),
     };
-    let second = SendMessageRequest { msg: "-hyphen".into(), pubkey: "02ab".into(), ..Default::default() };
+    let second = SendMessageRequest { msg: "-hyphen".into(), pubkey: PEER.into(), ..Default::default() };
     assert_eq!(server.asked::<SendMessageRequest>(), [first, second]);
 }
 
 #[tokio::test]
 async fn a_message_that_is_kept_is_told_with_its_state() {
     let server = TestServer::start().await;
-    let args = ["message", "send", "02ab", "hi", "--keep", "7d"];
+    let args = ["message", "send", PEER, "hi", "--keep", "7d"];
     assert_eq!(text(&server, &args).await, "id:    m1\nstate: queued\n");
     assert_eq!(json(&server, &args).await, json!({"id": "m1", "state": "queued"}));
     assert_eq!(server.asked::<SendMessageRequest>()[0].keep_secs, Some(604_800));
@@ -88,7 +88,7 @@ ACCEPTED              STATE   SERVICE  TO    SAT    FEE  PARTS  ID  ERROR
 async fn all_pages_are_one_list() {
     let server = TestServer::start().await;
     let args =
-        ["message", "list", "--all", "--state", "failed,unknown", "--to", "02ab", "--service", "message"];
+        ["message", "list", "--all", "--state", "failed,unknown", "--to", PEER, "--service", "message"];
     let answer = json(&server, &args).await;
     let ids: Vec<&Value> =
         answer["messages"].as_array().unwrap().iter().map(|message| &message["id"]).collect();
@@ -98,7 +98,7 @@ async fn all_pages_are_one_list() {
         limit: 1000,
         cursor: 0,
         state: "failed,unknown".into(),
-        pubkey: "02ab".into(),
+        pubkey: PEER.into(),
         service: "message".into(),
     };
     let next = ListMessagesRequest { cursor: 2, ..request.clone() };

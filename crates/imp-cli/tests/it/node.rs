@@ -6,7 +6,7 @@ use imp_api::proto::imp::node::v1::{
 use serde_json::json;
 
 use super::server::TestServer;
-use super::{code, imp, json, run, stderr, text};
+use super::{PEER, code, imp, json, run, stderr, text};
 
 #[tokio::test]
 async fn the_node_is_shown_line_by_line_and_safely() {
@@ -128,7 +128,7 @@ async fn channels_are_opened_and_closed() {
     let args = [
         "channel",
         "open",
-        "03cd@127.0.0.1:9735",
+        &format!("{PEER}@127.0.0.1:9735"),
         "100_000",
         "--push",
         "5000",
@@ -139,7 +139,7 @@ async fn channels_are_opened_and_closed() {
     assert_eq!(text(&server, &args).await, "id: 18\n");
     assert_eq!(json(&server, &args).await, json!({"userChannelId": "18"}));
     let request = OpenChannelRequest {
-        pubkey: "03cd".into(),
+        pubkey: PEER.into(),
         address: "127.0.0.1:9735".into(),
         capacity_sat: 100_000,
         push_sat: 5000,
@@ -163,11 +163,11 @@ PEER  ADDRESS         STATE
 ";
     assert_eq!(text(&server, &["peer", "list"]).await, expected);
     assert_eq!(json(&server, &["peer", "list"]).await["peers"][1]["connected"], json!(false));
-    assert_eq!(text(&server, &["peer", "connect", "03cd@[::1]:9735"]).await, "connected\n");
-    assert_eq!(json(&server, &["peer", "connect", "03cd@h:1"]).await, json!({}));
-    let request = ConnectPeerRequest { pubkey: "03cd".into(), address: "[::1]:9735".into() };
+    assert_eq!(text(&server, &["peer", "connect", &format!("{PEER}@[::1]:9735")]).await, "connected\n");
+    assert_eq!(json(&server, &["peer", "connect", &format!("{PEER}@h:1")]).await, json!({}));
+    let request = ConnectPeerRequest { pubkey: PEER.into(), address: "[::1]:9735".into() };
     assert_eq!(server.asked::<ConnectPeerRequest>()[0], request);
-    assert_eq!(text(&server, &["peer", "disconnect", "03cd"]).await, "disconnected\n");
-    assert_eq!(json(&server, &["peer", "disconnect", "03cd"]).await, json!({}));
-    assert_eq!(server.asked::<DisconnectPeerRequest>()[0].pubkey, "03cd");
+    assert_eq!(text(&server, &["peer", "disconnect", PEER]).await, "disconnected\n");
+    assert_eq!(json(&server, &["peer", "disconnect", PEER]).await, json!({}));
+    assert_eq!(server.asked::<DisconnectPeerRequest>()[0].pubkey, PEER);
 }

@@ -1,10 +1,13 @@
 //! A node that notes what it was asked, and answers, refuses or keeps the caller waiting as the test wants it.
 
 mod events;
+mod federate;
 mod lightning;
 mod messaging;
 mod node;
-mod others;
+mod signing;
+mod socket;
+mod vpn;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +19,11 @@ use futures_util::Stream;
 use imp_api::error::StatusBody;
 use imp_api::proto::federate::federate_server::FederateServer;
 use imp_api::proto::imp::events::v1::events_server::EventsServer;
+use imp_api::proto::imp::federate::v1::peers_server::PeersServer;
 use imp_api::proto::imp::lightning::v1::payments_server::PaymentsServer;
 use imp_api::proto::imp::messaging::v1::messages_server::MessagesServer;
 use imp_api::proto::imp::node::v1::node_server::NodeServer;
+use imp_api::proto::imp::socket::v1::relays_server::RelaysServer;
 use imp_api::proto::lightning::lightning_server::LightningServer;
 use imp_api::proto::messaging::messaging_server::MessagingServer;
 use imp_api::proto::signing::signing_server::SigningServer;
@@ -38,6 +43,8 @@ use tonic::{Request, Response, Status};
 use tower::util::MapRequestLayer;
 
 pub(crate) use events::CURSOR_AT_START;
+pub(crate) use federate::named;
+pub(crate) use messaging::UNREACHABLE;
 
 /// What all services and the test share.
 struct Shared {
@@ -70,6 +77,11 @@ impl Echo {
         }
         Ok(Response::new(answer(request)?))
     }
+}
+
+/// The id of whatever a service sends.
+fn sent<Q, A>(answer: impl FnOnce(String) -> A) -> impl FnOnce(Q) -> Result<A, StatusBody> {
+    move |_| Ok(answer("m1".to_owned()))
 }
 
 /// A server in a runtime of its own, so that it can be ended as a crash would end it.
@@ -189,7 +201,9 @@ where
         .add_service(SigningServer::new(echo.clone()))
         .add_service(NodeServer::new(echo.clone()))
         .add_service(FederateServer::new(echo.clone()))
+        .add_service(PeersServer::new(echo.clone()))
         .add_service(SocketServer::new(echo.clone()))
+        .add_service(RelaysServer::new(echo.clone()))
         .add_service(VpnServer::new(echo))
         .serve_with_incoming(incoming)
         .await

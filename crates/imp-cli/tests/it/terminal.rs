@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::process::Command;
 
 use super::server::TestServer;
-use super::{PATIENCE, code, end_of, imp, interrupt, stdout};
+use super::{PATIENCE, PEER, code, end_of, imp, interrupt, stdout};
 
 /// A terminal, and all that was written to it so far.
 struct Terminal {
@@ -101,7 +101,7 @@ async fn a_channel_is_closed_alone_after_a_yes() {
 async fn what_takes_long_shows_its_time_to_people_only() {
     let server = TestServer::start().await;
     server.hold(true);
-    let send = ["message", "send", "02ab", "hi"];
+    let send = ["message", "send", PEER, "hi"];
     let for_a_program = Terminal::open();
     let with_json = for_a_program.run(imp(&server.addr(), &[&send[..], &["--json"]].concat()));
     let dumb = Terminal::open();
@@ -127,7 +127,7 @@ async fn ctrl_c_leaves_a_clean_line() {
     let server = TestServer::start().await;
     server.hold(true);
     let terminal = Terminal::open();
-    let child = terminal.run(imp(&server.addr(), &["keysend", "02ab", "5"]));
+    let child = terminal.run(imp(&server.addr(), &["keysend", PEER, "5"]));
     terminal.shows("\rpaying: 1 s").await;
     interrupt(&child);
     assert_eq!(code(&end_of(child).await), 130);

@@ -7,6 +7,9 @@ use tonic::{Request, Response, Status};
 
 use super::Echo;
 
+/// The public key of a node that nothing can be sent to.
+pub(crate) const UNREACHABLE: &str = "030000000000000000000000000000000000000000000000000000000000000000";
+
 #[tonic::async_trait]
 impl Messaging for Echo {
     async fn send_message(
@@ -14,7 +17,7 @@ impl Messaging for Echo {
         request: Request<SendMessageRequest>,
     ) -> Result<Response<SendMessageResponse>, Status> {
         self.answer(request, |request| {
-            if request.pubkey == "nowhere" {
+            if request.pubkey == UNREACHABLE {
                 return Err(StatusBody::new(Code::Unavailable, "send failed: no route\nat all"));
             }
             Ok(SendMessageResponse { id: "m1".into(), state: request.keep_secs.map(|_| "queued".into()) })
