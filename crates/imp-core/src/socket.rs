@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::{Builder, Uuid};
 
+use crate::relay::Side;
+
 /// The `recordId` of every text of this service (2021 API).
 pub const RECORD_ID: &str = "SOCKET";
 
@@ -218,7 +220,7 @@ impl Offer {
         })
     }
 
-    /// The address of the first side (1), that of who started the relay, or of the second (2).
+    /// Where a side is reached.
     pub fn address(&self, side: Side) -> SocketAddr {
         SocketAddr::new(
             self.ip,
@@ -228,15 +230,6 @@ impl Offer {
             },
         )
     }
-}
-
-/// A side of a relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// That of `port1`: who started the relay.
-    First,
-    /// That of `port2`: the far end.
-    Second,
 }
 
 /// A port with a leading colon (2021 API).

@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod journal;
 pub mod outbox;
 pub mod payment;
+pub mod socket;
 pub mod sqlite;
 
 use thiserror::Error;
@@ -18,12 +19,13 @@ pub use inbox::InboxStore;
 pub use journal::JournalStore;
 pub use outbox::OutboxStore;
 pub use payment::PaymentStore;
+pub use socket::SocketStore;
 pub use sqlite::SqliteStore;
 
 /// Everything that the daemon keeps.
-pub trait Store: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore {}
+pub trait Store: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore {}
 
-impl<T: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore> Store for T {}
+impl<T: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore> Store for T {}
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

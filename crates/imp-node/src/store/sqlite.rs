@@ -8,6 +8,7 @@ mod migrate;
 mod outbox;
 mod payment;
 mod row;
+mod socket;
 mod worker;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -94,6 +95,24 @@ fn read(
         stretch.end = at;
     }
     Ok(stretch)
+}
+
+/// The events of the service `socket` with an id, newest first.
+pub(super) fn socket_events(
+    connection: &Connection,
+    id: &str,
+    limit: usize,
+) -> Result<Vec<JournalEvent>, StoreError> {
+    // The service stands in the text for the index of these events alone to be used.
+    let mut query = connection.prepare_cached(
+        "SELECT * FROM journal WHERE service = 'socket' AND id = ?1 ORDER BY cursor DESC LIMIT ?2",
+    )?;
+    let mut rows = query.query(params![id, row::int(limit as u64)])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(from_row(row, ServiceType::Record(Service::Socket))?);
+    }
+    Ok(events)
 }
 
 /// The newest cursor that was ever given, also where its event was let go.

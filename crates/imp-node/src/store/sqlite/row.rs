@@ -75,6 +75,7 @@ pub(super) fn named<T>(
     parse(&name).ok_or_else(|| damaged(format!("{column} = {name}")))
 }
 
-fn damaged(what: String) -> StoreError {
+/// A row that does not make sense.
+pub(super) fn damaged(what: String) -> StoreError {
     StoreError::Damaged { what }
 }
