@@ -8,6 +8,7 @@ use imp_api::client::Client;
 use imp_api::proto::messaging::SendMessageRequest;
 use imp_api::proto::websocket::SubscribeRequest;
 use imp_devnet::devnet::{Devnet, Options, Ports};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
@@ -34,7 +35,7 @@ async fn a_kill_at_each_commit_loses_and_doubles_nothing() {
     let bob = net.node("bob").unwrap().pubkey;
     for (victim, commit, times) in CASES {
         let text = format!("{victim} dies after {commit}");
-        net.kill(victim).await.unwrap();
+        stop(&net, victim).await;
         let mut dying = start_dying(&net, victim, commit).await;
         let sent = send(&net, &bob, &text).await;
         let died = timeout(PATIENCE, dying.wait()).await.expect("the daemon comes to the commit").unwrap();
@@ -54,6 +55,17 @@ async fn a_kill_at_each_commit_loses_and_doubles_nothing() {
     net.stop().await;
 }
 
+/// Stops a node. A kill could cost its channel, which only a net's own start opens again.
+async fn stop(net: &Devnet, name: &str) {
+    let pid = net.node(name).unwrap().pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    kill_process(pid.expect("the node runs"), Signal::TERM).unwrap();
+    let until = Instant::now() + PATIENCE;
+    while net.node(name).unwrap().pid.is_some() {
+        assert!(Instant::now() < until, "{name} does not stop");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Starts a node's daemon by hand, with the commit at which it dies, and waits until it can pay.
 async fn start_dying(net: &Devnet, name: &str, commit: &str) -> Child {
     let node = net.node(name).unwrap();
@@ -70,7 +82,7 @@ async fn start_dying(net: &Devnet, name: &str, commit: &str) -> Child {
         .unwrap();
     let until = Instant::now() + PATIENCE;
     while !can_pay(&node.grpc.to_string()).await {
-        assert!(Instant::now() < until, "{name} does not come up");
+        assert!(Instant::now() < until, "{name} does not come up to die after {commit}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     child

@@ -149,9 +149,10 @@ fn a_net_is_stopped_by_word_and_by_signal() {
 #[test]
 fn a_net_whose_supervisor_is_killed_leaves_no_process_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let up = Up::start(dir.path());
+    let mut up = Up::start(dir.path());
     assert!(is_held(&dir.path().join("alice")));
     up.signal(Signal::KILL);
+    up.0.wait().unwrap();
     if cfg!(target_os = "linux") {
         wait_until("the end of the nodes", || {
             !["alice", "bob"].iter().any(|name| is_held(&dir.path().join(name)))
