@@ -10,6 +10,7 @@
 //! run twice and takes effect once, because the payment's hash is part of the same transaction.
 
 mod line;
+pub mod reception;
 #[cfg(test)]
 mod tests;
 
@@ -31,12 +32,16 @@ use crate::runtime::clock::Clock;
 use crate::store::inbox::{InboxChange, InboxPayment, PartName, PaymentOutcome};
 use crate::store::{InboxStore, StoreError};
 use line::{Line, Part};
+use reception::Reception;
 
 /// Senders whose state is kept in memory though nothing of theirs waits; that of others is read when they send again.
 const MAX_IDLE_LINES: usize = 10_000;
 
 /// Unfinished messages that are given up in one transaction.
 const GIVEN_UP_AT_ONCE: usize = 256;
+
+/// The services whose messages this version reads.
+const READ: [Service; 3] = [Service::Message, Service::Federate, Service::Socket];
 
 /// How often old rows are looked for.
 pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
@@ -61,6 +66,8 @@ pub struct Inbox {
     records: RecordTable,
     id: NodeId,
     genesis_hash: [u8; 32],
+    /// Where messages go when their turn comes.
+    reception: Box<dyn Reception>,
     lines: HashMap<(NodeId, Service), Line>,
     /// Lines that hold messages back.
     holding: HashSet<(NodeId, Service)>,
@@ -86,13 +93,15 @@ enum Reading {
 }
 
 impl Inbox {
-    /// Opens the inbox of the node `id` on the chain with this genesis hash, and publishes what an earlier run could not.
+    /// Opens the inbox of the node `id` on the chain with this genesis hash, and hands to the reception what an earlier run
+    /// could not.
     pub async fn open(
         store: Arc<dyn InboxStore>,
         clock: Arc<dyn Clock>,
         records: RecordTable,
         id: NodeId,
         genesis_hash: [u8; 32],
+        reception: Box<dyn Reception>,
     ) -> Result<Self, StoreError> {
         let mut inbox = Self {
             store,
@@ -100,6 +109,7 @@ impl Inbox {
             records,
             id,
             genesis_hash,
+            reception,
             lines: HashMap::new(),
             holding: HashSet::new(),
             unfinished: HashMap::new(),
@@ -107,7 +117,8 @@ impl Inbox {
         };
         for (sender, service) in inbox.store.waiting_senders().await? {
             let mut line = inbox.line(sender, service).await?;
-            let change = line.resume(&*inbox.store, inbox.clock.now()).await?;
+            let now = inbox.clock.now();
+            let change = line.resume(&*inbox.store, &mut *inbox.reception, now).await?;
             inbox.commit(line, change).await?;
         }
         Ok(inbox)
@@ -129,6 +140,7 @@ impl Inbox {
             received: now,
             outcome,
             part,
+            service,
             raw: None,
         };
         let alone = |payment, count| InboxChange { payment: Some(payment), count, ..InboxChange::default() };
@@ -150,13 +162,18 @@ impl Inbox {
         let header = envelope.header();
         let index = header.part.map_or(0, |part| part.index);
         let name = PartName { sender, id: header.id, part: index };
-        if self.store.has_part(name).await? {
+        let seen = self.store.seen(name).await?;
+        if seen.part {
             let payment = payment(PaymentOutcome::Repeated, Some(name));
             return self.store.commit_inbox(alone(payment, vec!["inbox_repeated"])).await;
         }
+        if seen.service.is_some_and(|other| other != service) {
+            let payment = payment(PaymentOutcome::Dropped, Some(name));
+            return self.store.commit_inbox(alone(payment, vec!["inbox_other_service"])).await;
+        }
         let mut line = self.line(sender, service).await?;
         let part = Part { header: header.clone(), amount: received.amount, chunk: envelope.into_chunk() };
-        let mut change = match line.take(&*self.store, part, now).await? {
+        let mut change = match line.take(&*self.store, &mut *self.reception, part, now).await? {
             Ok(change) => InboxChange { payment: Some(payment(PaymentOutcome::Taken, Some(name))), ..change },
             Err(refused) => {
                 tracing::debug!(%sender, message = %name.id, "a part does not fit: {refused}");
@@ -184,7 +201,7 @@ impl Inbox {
         let due: Vec<_> = self.holding.iter().filter(due).copied().collect();
         for (sender, service) in due {
             let mut line = self.line(sender, service).await?;
-            let change = line.expire(&*self.store, now).await?;
+            let change = line.expire(&*self.store, &mut *self.reception, now).await?;
             self.commit(line, change).await?;
         }
         Ok(())
@@ -201,7 +218,7 @@ impl Inbox {
     }
 
     fn read(&self, service: Service, record_type: RecordType, record: &[u8], preimage: &Preimage) -> Reading {
-        if service != Service::Message {
+        if !READ.contains(&service) {
             return Reading::Unread;
         }
         let envelope = match Envelope::decode(record) {
@@ -236,6 +253,7 @@ impl Inbox {
         }
         if change != InboxChange::default() {
             self.store.commit_inbox(change).await?;
+            self.reception.committed().await;
         }
         self.put_back(line);
         Ok(())
@@ -269,7 +287,7 @@ impl Inbox {
     async fn keep_within_bounds(&mut self, now: UnixMillis) -> Result<bool, StoreError> {
         while let Some((sender, service)) = self.too_much_held() {
             let mut line = self.line(sender, service).await?;
-            let change = line.give_up_oldest_gap(&*self.store, now).await?;
+            let change = line.give_up_oldest_gap(&*self.store, &mut *self.reception, now).await?;
             self.commit(line, change).await?;
         }
         let (lines, messages): (Vec<_>, Vec<_>) = self

@@ -16,6 +16,7 @@ use imp_lightning::LightningNode;
 use crate::events::Events;
 use crate::idempotency::Keys;
 use crate::inbox::Inbox;
+use crate::inbox::reception::PublishAll;
 use crate::outbox::{Outbox, OutboxOptions};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
@@ -53,6 +54,8 @@ pub struct NodeOptions {
     pub records: RecordTable,
     /// The most that a payment may pay to forwarding nodes; nothing for 10 sat or 1 %, whichever is more.
     pub fee_limit: Option<Msat>,
+    /// The most that messages may cost within 24 hours that nobody at this node asked for, fees included.
+    pub answers: Msat,
     /// How long events are kept, and messages that ended; those at least for 7 days.
     pub keep_events: Duration,
     /// What events may take, in bytes; the oldest go first.
@@ -60,11 +63,12 @@ pub struct NodeOptions {
 }
 
 impl Default for NodeOptions {
-    /// Events of a year, or of 4 GiB.
+    /// 1,000 sat a day for answers, events of a year, or of 4 GiB.
     fn default() -> Self {
         Self {
             records: RecordTable::default(),
             fee_limit: None,
+            answers: Msat::from_sat(1000),
             keep_events: Duration::from_secs(365 * 24 * 3600),
             max_event_bytes: 4 << 30,
         }
@@ -93,7 +97,11 @@ impl Services {
     /// by a task that the node cannot do without.
     pub async fn start(ports: Ports, options: NodeOptions) -> Result<Self, StoreError> {
         let Ports { store, lightning, clock, tasks } = ports;
-        let outbox_options = OutboxOptions { fee_limit: options.fee_limit, records: options.records.clone() };
+        let outbox_options = OutboxOptions {
+            fee_limit: options.fee_limit,
+            records: options.records.clone(),
+            answers: options.answers,
+        };
         let lightning_options =
             LightningOptions { fee_limit: options.fee_limit, records: options.records.clone() };
         let keys = Keys::new(Arc::clone(&store) as _);
@@ -111,6 +119,7 @@ impl Services {
             options.records,
             lightning.id(),
             lightning.network().genesis_hash(),
+            Box::new(PublishAll),
         )
         .await?;
         let services = Self {

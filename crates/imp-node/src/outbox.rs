@@ -13,6 +13,8 @@
 //! preimage and the same message id. A crash between any two steps leaves a row from which [`Outbox::recover`] goes on.
 
 mod again;
+mod allowance;
+mod answer;
 pub(crate) mod failure;
 mod kept;
 mod outcome;
@@ -43,8 +45,11 @@ use crate::runtime::clock::Clock;
 use crate::runtime::tasks::{Detached, Tasks};
 use crate::store::outbox::OutboxMessage;
 use crate::store::{OutboxStore, StoreError};
+pub use allowance::{ANSWERS_REFUSED, Allowed};
+pub use answer::Prepared;
 pub(crate) use plan::{room, too_little};
 
+use allowance::Allowance;
 use outcome::Ended;
 use plan::Plan;
 use running::{Registry, Running, Stage};
@@ -79,6 +84,8 @@ pub struct Draft {
     pub unordered: bool,
     /// For how long it is tried again where its recipient cannot be reached; zero for one try.
     pub keep: Duration,
+    /// The node sends it by itself: it comes out of the allowance for answers.
+    pub answer: bool,
 }
 
 /// A message that was sent, or will be.
@@ -97,6 +104,8 @@ pub struct OutboxOptions {
     pub fee_limit: Option<Msat>,
     /// Which record carries which service.
     pub records: RecordTable,
+    /// The most that messages may cost within 24 hours that nobody at this node asked for, fees included.
+    pub answers: Msat,
 }
 
 /// The outbox. Cheap to clone.
@@ -112,6 +121,7 @@ struct Inner {
     tasks: Tasks,
     options: OutboxOptions,
     turns: Turns,
+    allowance: Allowance,
     /// Who works on which message.
     running: Registry,
     /// Messages that wait for another try.
@@ -165,6 +175,7 @@ impl Outbox {
             node,
             clock,
             tasks,
+            allowance: Allowance::new(options.answers),
             options,
             turns: Turns::new(stream),
             running: Registry::default(),
@@ -188,11 +199,19 @@ impl Outbox {
     /// `FAILED_PRECONDITION` for too little balance, `UNAVAILABLE` where no payment found its way, `DEADLINE_EXCEEDED`
     /// while the outcome is open, `UNKNOWN` where it cannot be known.
     pub async fn send(&self, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
-        self.begin(draft, claim).await.map_err(Error::of_send)
+        self.send_as(Self::new_id().map_err(Error::of_send)?, draft, claim).await
     }
 
-    async fn begin(&self, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
-        let id = MessageId::from_random(random()?);
+    /// Like [`Self::send`], with an id that the caller drew before ([`Self::new_id`]) and may have noted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::send`]; `RESOURCE_EXHAUSTED` too for an answer for which the allowance is used up.
+    pub async fn send_as(&self, id: MessageId, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
+        self.begin(id, draft, claim).await.map_err(Error::of_send)
+    }
+
+    async fn begin(&self, id: MessageId, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
         let inner = &self.inner;
         let is_kept = !draft.keep.is_zero();
         let permit = inner.permit(is_kept)?;
@@ -209,43 +228,36 @@ impl Outbox {
             Err(error) if is_kept && error.code() == Code::Unavailable => None,
             Err(error) => return Err(error),
         };
-        let now = inner.clock.now();
-        let message = OutboxMessage {
-            id,
-            service: draft.service,
-            record_type: inner.options.records.record_type(draft.service),
-            recipient: draft.recipient,
-            body_bytes: draft.body.len() as u64,
-            reply_to: draft.reply_to,
-            amount_sat: plan.amount_sat(),
-            parts: plan.parts(),
-            unordered: draft.unordered,
-            accepted: now,
-            keep_until: is_kept.then(|| now.plus(draft.keep)),
+        let allowed = if draft.answer {
+            let allowed = inner.allow(&draft.recipient, &plan).await?;
+            Some(allowed.ok_or_else(|| no_allowance(inner.options.answers))?)
+        } else {
+            None
         };
-        let running = inner.running.take_up(id).map_err(|_| Error::internal("a random id came twice"))?;
+        let (message, body) = inner.message(id, draft, &plan, allowed.as_ref());
+        let running = inner.running.take_up(id).map_err(|_| Error::internal("an id came twice"))?;
         let stage = running.watch();
-        let new = run::New { message, body: draft.body.into(), plan, running, permit, claim };
+        let new = run::New { message, body, plan, running, permit, claim, allowed };
         drop(inner.spawn("message", run::send_new(Arc::clone(inner), new, ticket)));
         match self.outcome(stage).await {
-            Answer::Settled => Ok(Sent { id, state: MessageState::Settled }),
-            Answer::Waits => Ok(Sent { id, state: MessageState::Queued }),
-            Answer::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
-            Answer::Open => Err(unconfirmed(id, "failed to confirm within 60 s: still in flight")),
-            Answer::Dropped => Err(self.dropped(id)),
-            Answer::Ended(error) => Err(error.of_message(id)),
+            News::Settled => Ok(Sent { id, state: MessageState::Settled }),
+            News::Waits => Ok(Sent { id, state: MessageState::Queued }),
+            News::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
+            News::Open => Err(unconfirmed(id, "failed to confirm within 60 s: still in flight")),
+            News::Dropped => Err(self.dropped(id)),
+            News::Ended(error) => Err(error.of_message(id)),
         }
     }
 
     /// Waits for what comes of a message.
-    async fn outcome(&self, mut stage: watch::Receiver<Stage>) -> Answer {
+    async fn outcome(&self, mut stage: watch::Receiver<Stage>) -> News {
         let news = stage.wait_for(|stage| !matches!(stage, Stage::Trying));
         match tokio::time::timeout(CONFIRM_WITHIN, news).await.map(|stage| stage.map(|stage| stage.clone())) {
-            Err(_) => Answer::Open,
-            Ok(Err(_)) => Answer::Dropped,
-            Ok(Ok(Stage::Ended(Err(error)))) => Answer::Ended(error),
-            Ok(Ok(Stage::Ended(Ok(())))) => Answer::Settled,
-            Ok(Ok(Stage::Waiting | Stage::Trying)) => Answer::Waits,
+            Err(_) => News::Open,
+            Ok(Err(_)) => News::Dropped,
+            Ok(Ok(Stage::Ended(Err(error)))) => News::Ended(error),
+            Ok(Ok(Stage::Ended(Ok(())))) => News::Settled,
+            Ok(Ok(Stage::Waiting | Stage::Trying)) => News::Waits,
         }
     }
 
@@ -302,7 +314,7 @@ impl Outbox {
 }
 
 /// What a caller learns of a message.
-enum Answer {
+enum News {
     /// All of it is paid for.
     Settled,
     /// Its try failed, and it waits for another.
@@ -350,6 +362,14 @@ impl Inner {
 /// The most that may go to forwarding nodes for a payment of `amount`, by the configuration or else by default.
 pub(crate) fn fee_limit(configured: Option<Msat>, amount: Msat) -> Msat {
     configured.unwrap_or(DEFAULT_FEE_LIMIT.max(Msat(amount.0 / 100)))
+}
+
+fn no_allowance(answers: Msat) -> Error {
+    let text = format!(
+        "the allowance for answers is used up: {} sat a day, 20 sat of it for one node",
+        answers.to_sat_floor()
+    );
+    Error::new(Code::ResourceExhausted, "ANSWERS_USED_UP", text)
 }
 
 fn full(messages: usize, wait: &str) -> Error {

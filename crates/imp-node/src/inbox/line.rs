@@ -10,8 +10,8 @@ use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Header, PartOf, ReplyTo};
 
+use super::reception::{Receipt, Reception, Whole};
 use crate::store::inbox::{InboxChange, InboxChunk, InboxMessage, KeptMessage, KeptPart};
-use crate::store::journal::NewEvent;
 use crate::store::{InboxStore, StoreError};
 
 /// What a part takes in memory and on disk beside its text, about.
@@ -39,8 +39,8 @@ pub(super) struct Line {
     broken: Vec<MessageId>,
 }
 
-/// A whole message.
-struct Whole {
+/// A message whose parts are all there.
+struct Joined {
     message: InboxMessage,
     /// In the order of the parts.
     chunks: Vec<InboxChunk>,
@@ -127,28 +127,31 @@ impl Line {
     pub(super) async fn resume(
         &mut self,
         store: &dyn InboxStore,
+        reception: &mut dyn Reception,
         now: UnixMillis,
     ) -> Result<InboxChange, StoreError> {
         let released = std::mem::take(&mut self.released);
-        self.publish(store, released, None, now).await
+        self.publish(store, reception, released, None, now).await
     }
 
     pub(super) async fn expire(
         &mut self,
         store: &dyn InboxStore,
+        reception: &mut dyn Reception,
         now: UnixMillis,
     ) -> Result<InboxChange, StoreError> {
         let released = self.order.expire(now);
-        self.publish(store, released, None, now).await
+        self.publish(store, reception, released, None, now).await
     }
 
     pub(super) async fn give_up_oldest_gap(
         &mut self,
         store: &dyn InboxStore,
+        reception: &mut dyn Reception,
         now: UnixMillis,
     ) -> Result<InboxChange, StoreError> {
         let released = self.order.give_up_oldest_gap();
-        self.publish(store, released, None, now).await
+        self.publish(store, reception, released, None, now).await
     }
 
     /// Drops an unfinished message; its rows are the caller's.
@@ -160,6 +163,7 @@ impl Line {
     pub(super) async fn take(
         &mut self,
         store: &dyn InboxStore,
+        reception: &mut dyn Reception,
         part: Part,
         now: UnixMillis,
     ) -> Result<Result<InboxChange, PartRefused>, StoreError> {
@@ -170,7 +174,7 @@ impl Line {
         }
         let Some(PartOf { index, .. }) = header.part else {
             let chunks = vec![InboxChunk { part: 0, amount, chunk }];
-            return self.complete(store, Whole { message: fresh, chunks }, 0, now).await.map(Ok);
+            return self.complete(store, reception, Joined { message: fresh, chunks }, 0, now).await.map(Ok);
         };
         let (message, parts) = self.unfinished.entry(header.id).or_insert((fresh, Parts::new()));
         match parts.add(self.sender, &header, chunk.len(), amount) {
@@ -189,7 +193,7 @@ impl Line {
         if !parts.whole() {
             let message = message.clone();
             let released = message.position().map(|position| self.order.observe(position, now));
-            let change = self.publish(store, released.unwrap_or_default(), None, now).await?;
+            let change = self.publish(store, reception, released.unwrap_or_default(), None, now).await?;
             let keep = Some((self.sender, self.service, message, Some(chunk)));
             return Ok(Ok(InboxChange { keep, ..change }));
         }
@@ -198,7 +202,7 @@ impl Line {
         let mut chunks = store.chunks(self.sender, header.id).await?;
         chunks.push(chunk);
         chunks.sort_by_key(|chunk| chunk.part);
-        self.complete(store, Whole { message, chunks }, index, now).await.map(Ok)
+        self.complete(store, reception, Joined { message, chunks }, index, now).await.map(Ok)
     }
 
     /// Why an envelope cannot be of the message whose id it bears: one that is waiting is whole already, and one that has
@@ -215,33 +219,35 @@ impl Line {
     async fn complete(
         &mut self,
         store: &dyn InboxStore,
-        mut whole: Whole,
+        reception: &mut dyn Reception,
+        mut whole: Joined,
         last: u16,
         now: UnixMillis,
     ) -> Result<InboxChange, StoreError> {
         let id = whole.message.id;
         let Some(position) = whole.message.position() else {
             let released = vec![Release { id, late: false }];
-            return self.publish(store, released, Some(whole), now).await;
+            return self.publish(store, reception, released, Some(whole), now).await;
         };
         let bytes = whole.chunks.iter().map(|chunk| chunk.chunk.len()).sum();
         let released = self.order.accept(Held { id, position, bytes }, now);
         if released.iter().any(|release| release.id == id) {
-            return self.publish(store, released, Some(whole), now).await;
+            return self.publish(store, reception, released, Some(whole), now).await;
         }
         whole.message.held = Some(now);
         self.held.insert(id, whole.message.clone());
-        let change = self.publish(store, released, None, now).await?;
+        let change = self.publish(store, reception, released, None, now).await?;
         let last = whole.chunks.into_iter().find(|chunk| chunk.part == last);
         Ok(InboxChange { keep: Some((self.sender, self.service, whole.message, last)), ..change })
     }
 
-    /// Turns releases into events, in their order.
+    /// Hands what was released to the reception, in its order.
     async fn publish(
         &mut self,
         store: &dyn InboxStore,
+        reception: &mut dyn Reception,
         released: Vec<Release>,
-        mut whole: Option<Whole>,
+        mut whole: Option<Joined>,
         now: UnixMillis,
     ) -> Result<InboxChange, StoreError> {
         let broken = std::mem::take(&mut self.broken);
@@ -251,19 +257,19 @@ impl Line {
             ..InboxChange::default()
         };
         for Release { id, late } in released {
-            let whole = match whole.take_if(|whole| whole.message.id == id) {
-                Some(whole) => whole,
+            let joined = match whole.take_if(|whole| whole.message.id == id) {
+                Some(joined) => joined,
                 None => {
                     let Some(message) = self.held.remove(&id) else { continue };
-                    Whole { message, chunks: store.chunks(self.sender, id).await? }
+                    Joined { message, chunks: store.chunks(self.sender, id).await? }
                 }
             };
             change.remove.push((self.sender, id));
             if late {
                 change.count.push("inbox_late");
             }
-            match self.event(whole, late, now) {
-                Some(event) => change.publish.push(event),
+            match self.whole(joined, late, now) {
+                Some(whole) => change.add(reception.receive(whole).await?),
                 None => change.count.push("inbox_not_text"),
             }
         }
@@ -276,20 +282,31 @@ impl Line {
         Ok(change)
     }
 
-    /// The event of a message; nothing where it is not text, which is all that events can carry.
-    fn event(&self, whole: Whole, late: bool, now: UnixMillis) -> Option<NewEvent> {
-        let amount: Msat = whole.chunks.iter().map(|chunk| chunk.amount).sum();
-        let body: Vec<u8> = whole.chunks.into_iter().flat_map(|chunk| chunk.chunk).collect();
-        Some(NewEvent {
-            at: now,
-            id: whole.message.id.to_string(),
-            reply_to: whole.message.reply_to,
-            from: self.sender,
-            service: self.service.into(),
-            data: String::from_utf8(body).ok()?,
+    /// A message as the reception gets it; nothing where it is not text, which is all that events can carry.
+    fn whole(&self, joined: Joined, late: bool, now: UnixMillis) -> Option<Whole> {
+        let Joined { message, chunks } = joined;
+        let amount: Msat = chunks.iter().map(|chunk| chunk.amount).sum();
+        let body: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.chunk).collect();
+        Some(Whole {
+            sender: self.sender,
+            service: self.service,
+            id: message.id,
+            reply_to: message.reply_to,
+            text: String::from_utf8(body).ok()?,
             amount_sat: amount.to_sat_floor(),
             late,
+            at: now,
         })
+    }
+}
+
+impl InboxChange {
+    fn add(&mut self, receipt: Receipt) {
+        let Receipt { publish, withheld, answers, count } = receipt;
+        self.publish.extend(publish);
+        self.withheld.extend(withheld);
+        self.answers.extend(answers);
+        self.count.extend(count);
     }
 }
 

@@ -59,7 +59,8 @@ impl Lab {
 
     async fn open(store: &SqliteStore, clock: &Arc<SetClock>) -> Inbox {
         let (store, clock) = (Arc::new(store.clone()), Arc::clone(clock) as _);
-        Inbox::open(store, clock, RecordTable::default(), node(1), [7; 32]).await.unwrap()
+        let reception = Box::new(reception::PublishAll);
+        Inbox::open(store, clock, RecordTable::default(), node(1), [7; 32], reception).await.unwrap()
     }
 
     async fn restart(&mut self) {

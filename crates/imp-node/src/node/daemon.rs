@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use imp_core::amount::Msat;
 use imp_lightning::ldk::{self, LdkNode, StartError};
 use imp_lightning::{LightningNode, blob::BlobStore};
 use thiserror::Error;
@@ -251,6 +252,7 @@ impl Start<'_> {
         let options = NodeOptions {
             records: self.config.services.records.clone(),
             fee_limit: self.config.lightning.fee_limit,
+            answers: Msat::from_sat(self.config.answers.daily_sat),
             keep_events: Duration::from_secs(u64::from(self.config.journal.keep_days) * 24 * 3600),
             max_event_bytes: self.config.journal.max_mb.saturating_mul(1_000_000),
         };

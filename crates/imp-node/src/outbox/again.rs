@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::run::Sending;
 use super::running::{Running, Stage};
 use super::turns::Ticket;
-use super::{Answer, Inner, Open, Outbox, Sent, failure, kept, unconfirmed};
+use super::{Inner, News, Open, Outbox, Sent, failure, kept, unconfirmed};
 use crate::error::Error;
 use crate::store::outbox::{FullMessage, StoredMessage};
 
@@ -72,14 +72,14 @@ impl Outbox {
                 },
             };
             return match self.outcome(stage).await {
-                Answer::Settled => Ok(Sent { id, state: MessageState::Settled }),
-                Answer::Waits if is_kept => Ok(Sent { id, state: MessageState::Queued }),
-                Answer::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
-                Answer::Waits | Answer::Open => Err(still_in_flight(id)),
-                Answer::Ended(error) => Err(error.of_message(id)),
+                News::Settled => Ok(Sent { id, state: MessageState::Settled }),
+                News::Waits if is_kept => Ok(Sent { id, state: MessageState::Queued }),
+                News::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
+                News::Waits | News::Open => Err(still_in_flight(id)),
+                News::Ended(error) => Err(error.of_message(id)),
                 // Another caller who was about to send it went away first.
-                Answer::Dropped if !self.inner.tasks.token().is_cancelled() => continue,
-                Answer::Dropped => Err(self.dropped(id)),
+                News::Dropped if !self.inner.tasks.token().is_cancelled() => continue,
+                News::Dropped => Err(self.dropped(id)),
             };
         }
     }
@@ -110,7 +110,7 @@ impl Outbox {
             return Err(refuse(stored).of_message(id));
         }
         let stage = running.watch();
-        match self.prepare(full, delivery, running).await {
+        match self.make_ready(full, delivery, running).await {
             Ok(again) => drop(inner.spawn("message", send_again(Arc::clone(inner), again))),
             Err((running, error)) => {
                 // Whoever joined in the meantime gets the same answer.
@@ -120,7 +120,7 @@ impl Outbox {
         Ok(Some(stage))
     }
 
-    async fn prepare(
+    async fn make_ready(
         &self,
         full: FullMessage,
         delivery: Delivery,

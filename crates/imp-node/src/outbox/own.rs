@@ -35,6 +35,7 @@ impl Outbox {
             unordered: draft.unordered,
             accepted: now,
             keep_until: None,
+            answer: None,
         };
         let event = NewEvent {
             at: now,

@@ -76,6 +76,11 @@ impl Plan {
         self.amount().to_sat_floor()
     }
 
+    /// What each part is paid.
+    pub(super) fn amounts(&self) -> &[Msat] {
+        &self.amounts
+    }
+
     /// What a part is paid.
     pub(super) fn amount_of(&self, part: u16) -> Msat {
         self.amounts[usize::from(part)]

@@ -15,6 +15,7 @@ use imp_lightning::{Keysend, SendError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::allowance::Allowed;
 use super::outcome::Ended;
 use super::plan::{Plan, unavailable};
 use super::running::{Running, Stage};
@@ -80,14 +81,15 @@ pub(super) struct New {
     pub(super) running: Running,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) claim: Option<Claim>,
+    pub(super) allowed: Option<Allowed>,
 }
 
 /// Takes a message in and sends it; without a ticket it is kept without a try.
 pub(super) async fn send_new(inner: Arc<Inner>, new: New, ticket: Option<Ticket>) {
-    let New { message, body, plan, running, permit, claim } = new;
+    let New { message, body, plan, running, permit, claim, allowed } = new;
     let key = claim.as_ref().map(|claim| claim.key(message.id.as_bytes(), message.accepted));
     let accepted = inner.store.accept_message(message.clone(), Arc::clone(&body), key).await;
-    drop(claim);
+    drop((claim, allowed));
     let place = match accepted {
         Ok(place) => place,
         Err(error) => return running.is(Stage::Ended(Err(error.into()))),

@@ -8,6 +8,7 @@ use imp_core::time::UnixMillis;
 
 use super::StoreError;
 use super::journal::NewEvent;
+use super::outbox::Answer;
 
 /// What was done with a payment. The names are those in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct InboxPayment {
     pub outcome: PaymentOutcome,
     /// Who signed which part of which message, where that is known.
     pub part: Option<PartName>,
+    /// The service whose record it is.
+    pub service: Service,
     /// The record's bytes, where this version cannot read them.
     pub raw: Option<Vec<u8>>,
 }
@@ -111,6 +114,10 @@ pub struct InboxChange {
     pub publish: Vec<NewEvent>,
     /// The state of the order to keep, and when it came to it.
     pub order: Option<(NodeId, Service, String, UnixMillis)>,
+    /// Messages that are not published, in order.
+    pub withheld: Vec<Withheld>,
+    /// Messages to send, as queued.
+    pub answers: Vec<Answer>,
     /// Things to count.
     pub count: Vec<&'static str>,
 }
@@ -144,14 +151,94 @@ pub struct KeptPart {
     pub bytes: usize,
 }
 
+/// What is known of a message when a part of it comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The part was taken before.
+    pub part: bool,
+    /// The service for which parts of the message were taken.
+    pub service: Option<Service>,
+}
+
+/// Why a message was not published. The names are those in the database and in answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithheldReason {
+    /// It brought less than its sender has to pay.
+    BelowMinimum,
+    /// Its sender may not send such messages.
+    NoRight,
+    /// Its sender is blocked.
+    Blocked,
+}
+
+impl WithheldReason {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::BelowMinimum, Self::NoRight, Self::Blocked];
+
+    /// The name in the database and in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BelowMinimum => "below_minimum",
+            Self::NoRight => "no_right",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    /// The one with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
+/// A message that came in and was not published. Its text is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Who sent it.
+    pub sender: NodeId,
+    /// The message.
+    pub id: MessageId,
+    /// What it belongs to.
+    pub service: Service,
+    /// Satoshis over all parts.
+    pub amount_sat: u64,
+    /// Length of its text.
+    pub bytes: u64,
+    /// Why.
+    pub reason: WithheldReason,
+    /// When it would have been published.
+    pub at: UnixMillis,
+}
+
+/// Which withheld messages to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WithheldQuery {
+    /// Only those before this place; nothing for the newest.
+    pub before: Option<u64>,
+    /// How many at most.
+    pub limit: usize,
+    /// Only of this sender.
+    pub sender: Option<NodeId>,
+}
+
+/// Some withheld messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WithheldPage {
+    /// Newest first.
+    pub messages: Vec<Withheld>,
+    /// Where to go on; nothing where there are no more.
+    pub next: Option<u64>,
+    /// How many there ever were, of all senders.
+    pub total: u64,
+}
+
 /// The inbox as a store keeps it.
 #[async_trait]
 pub trait InboxStore: Send + Sync + 'static {
     /// Whether a payment is known.
     async fn has_payment(&self, hash: PaymentHash) -> Result<bool, StoreError>;
 
-    /// Whether a part was taken before.
-    async fn has_part(&self, part: PartName) -> Result<bool, StoreError>;
+    /// Whether a part was taken before, and of which service its message is.
+    async fn seen(&self, part: PartName) -> Result<Seen, StoreError>;
 
     /// What is kept for a sender and service.
     async fn sender_rows(&self, sender: NodeId, service: Service) -> Result<SenderRows, StoreError>;
@@ -165,8 +252,16 @@ pub trait InboxStore: Send + Sync + 'static {
     /// Makes a change, whole or not at all. The events are in the journal's tail when this returns.
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError>;
 
-    /// Forgets some payments that came before a time, but not the newest of those that could not be read, and the order
-    /// of some senders of whom nothing came since. Returns how many rows went; 0 means that none is left to go.
+    /// Some messages that were withheld. The newest 10,000 are kept.
+    async fn list_withheld(&self, query: WithheldQuery) -> Result<WithheldPage, StoreError>;
+
+    /// How many messages of each of these senders were withheld, in their order; also those that are no longer listed. Of
+    /// some 100,000 senders it is known.
+    async fn withheld_counts(&self, senders: Vec<NodeId>) -> Result<Vec<u64>, StoreError>;
+
+    /// Forgets some payments that came before a time, but not the newest of those that could not be read, the order
+    /// of some senders of whom nothing came since, and how many were withheld of some senders where they are too many.
+    /// Returns how many rows went; 0 means that none is left to go.
     ///
     /// The parts of these payments could then be taken a second time.
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError>;

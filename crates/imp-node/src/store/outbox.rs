@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use imp_core::attempt::AttemptState;
 use imp_core::delivery::MessageState;
-use imp_core::id::{MessageId, PaymentHash};
+use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::time::UnixMillis;
 
 use super::StoreError;
@@ -15,8 +15,8 @@ use super::idempotency::NewKey;
 use super::journal::NewEvent;
 
 pub use record::{
-    Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage, SendFailure,
-    StoredAttempt, StoredMessage, Tally,
+    Answer, AnswerCost, Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage,
+    SendFailure, StoredAttempt, StoredMessage, Tally,
 };
 
 /// The name of a message's state in the database and in answers.
@@ -111,6 +111,16 @@ pub trait OutboxStore: Send + Sync + 'static {
 
     /// A message with its text and its attempts, oldest first.
     async fn full_message(&self, id: MessageId) -> Result<Option<FullMessage>, StoreError>;
+
+    /// The text of a message; nothing where it is not kept.
+    async fn message_body(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The attempts of a message, oldest first.
+    async fn attempts(&self, id: MessageId) -> Result<Vec<StoredAttempt>, StoreError>;
+
+    /// What the node's own messages cost that are open or ended since a time: what they may cost at most, or what was paid
+    /// where that is known.
+    async fn answers_since(&self, time: UnixMillis, recipient: NodeId) -> Result<AnswerCost, StoreError>;
 
     /// Some messages, newest first.
     async fn list_messages(&self, query: MessageQuery) -> Result<MessagePage, StoreError>;

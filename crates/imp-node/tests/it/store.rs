@@ -11,7 +11,9 @@ use imp_core::id::{MessageId, NodeId, Preimage};
 use imp_core::record::{RecordTable, Service};
 use imp_core::time::UnixMillis;
 use imp_lightning::blob::{BlobKey, BlobStore};
-use imp_node::store::inbox::{InboxChange, InboxChunk, InboxMessage, InboxPayment, PartName, PaymentOutcome};
+use imp_node::store::inbox::{
+    InboxChange, InboxChunk, InboxMessage, InboxPayment, PartName, PaymentOutcome, Seen,
+};
 use imp_node::store::journal::{FromTail, NewEvent, ServiceSet};
 use imp_node::store::{InboxStore, JournalStore, SqliteStore, StoreError};
 use tempfile::TempDir;
@@ -40,6 +42,7 @@ fn inbox_payment(hash: u8, part: u16) -> InboxPayment {
         received: UnixMillis(50),
         outcome: PaymentOutcome::Taken,
         part: Some(PartName { sender: node(), id: id(1), part }),
+        service: Service::Message,
         raw: None,
     }
 }
@@ -68,8 +71,9 @@ async fn a_change_of_the_inbox_is_made_whole_or_not_at_all() {
     };
     store.commit_inbox(change.clone()).await.unwrap();
     assert!(store.has_payment(inbox_payment(1, 0).hash).await.unwrap());
-    assert!(store.has_part(inbox_payment(1, 0).part.unwrap()).await.unwrap());
-    assert!(!store.has_part(inbox_payment(1, 1).part.unwrap()).await.unwrap());
+    let seen = async |part| store.seen(inbox_payment(1, part).part.unwrap()).await.unwrap();
+    assert_eq!(seen(0).await, Seen { part: true, service: Some(Service::Message) });
+    assert_eq!(seen(1).await, Seen { part: false, service: Some(Service::Message) });
     assert_eq!(
         (store.counter("a").await, store.counter("b").await, store.counter("c").await),
         (Ok(2), Ok(1), Ok(0))

@@ -1,5 +1,7 @@
 //! Messages and attempts as they are kept.
 
+use std::sync::Arc;
+
 use imp_core::amount::Msat;
 use imp_core::attempt::AttemptState;
 use imp_core::delivery::MessageState;
@@ -32,6 +34,26 @@ pub struct OutboxMessage {
     pub accepted: UnixMillis,
     /// Until when it is tried again; nothing for one try.
     pub keep_until: Option<UnixMillis>,
+    /// Of what the node sends by itself: what it may cost at most, fees included.
+    pub answer: Option<Msat>,
+}
+
+/// A message that another change takes in, and its text. Nobody waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The message.
+    pub message: OutboxMessage,
+    /// Its text.
+    pub body: Arc<[u8]>,
+}
+
+/// What the node's own messages cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerCost {
+    /// Those to everybody.
+    pub in_all: Msat,
+    /// Those to one recipient.
+    pub to_one: Msat,
 }
 
 /// A message's place in the order of its sender's messages.

@@ -1,15 +1,17 @@
 //! The inbox in SQLite.
 
+mod withheld;
+
 use async_trait::async_trait;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, journal, row, worker};
+use super::{SqliteStore, journal, outbox, row, worker};
 use crate::store::inbox::{
-    InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, KeptMessage, KeptPart, PartName,
-    SenderRows,
+    InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, KeptMessage, KeptPart, PartName, Seen,
+    SenderRows, WithheldPage, WithheldQuery,
 };
 use crate::store::journal::JournalStore;
 use crate::store::{StoreError, journal::JournalEvent};
@@ -31,16 +33,16 @@ impl InboxStore for SqliteStore {
         .await
     }
 
-    async fn has_part(&self, part: PartName) -> Result<bool, StoreError> {
-        self.read(move |connection| {
-            Ok(connection
-                .prepare_cached(
-                    "SELECT 1 FROM inbox_payment
-                     WHERE sender = ?1 AND message_id = ?2 AND part = ?3 AND outcome = 'taken'",
-                )?
-                .exists(params![part.sender.as_bytes(), part.id.as_bytes(), part.part])?)
-        })
-        .await
+    async fn seen(&self, part: PartName) -> Result<Seen, StoreError> {
+        self.read(move |connection| seen(connection, part)).await
+    }
+
+    async fn list_withheld(&self, query: WithheldQuery) -> Result<WithheldPage, StoreError> {
+        self.scan(move |connection| withheld::page(connection, query)).await
+    }
+
+    async fn withheld_counts(&self, senders: Vec<NodeId>) -> Result<Vec<u64>, StoreError> {
+        self.read(move |connection| withheld::counts(connection, &senders)).await
     }
 
     async fn sender_rows(&self, sender: NodeId, service: Service) -> Result<SenderRows, StoreError> {
@@ -132,19 +134,49 @@ impl InboxStore for SqliteStore {
                      WHERE inbox_message.sender = inbox_order.sender) ORDER BY moved_ms LIMIT ?2)",
                 )?
                 .execute([row::int(time.0), FORGET_AT_ONCE])?;
-            Ok(payments + unread + orders)
+            let senders = withheld::forget_senders(connection, FORGET_AT_ONCE)?;
+            Ok(payments + unread + orders + senders)
         })
         .await
     }
 
     async fn counter(&self, name: &'static str) -> Result<u64, StoreError> {
-        self.read(move |connection| {
-            let mut query = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
-            let mut rows = query.query([name])?;
-            rows.next()?.map_or(Ok(0), |row| row::uint(row, "value"))
-        })
-        .await
+        self.read(move |connection| counter(connection, name)).await
     }
+}
+
+/// A message's service is that of its first part, also where its payments were forgotten and its parts are not.
+fn seen(connection: &Connection, name: PartName) -> Result<Seen, StoreError> {
+    let part = connection
+        .prepare_cached(
+            "SELECT 1 FROM inbox_payment
+             WHERE sender = ?1 AND message_id = ?2 AND part = ?3 AND outcome = 'taken'",
+        )?
+        .exists(params![name.sender.as_bytes(), name.id.as_bytes(), name.part])?;
+    let mut query = connection.prepare_cached(
+        "SELECT service FROM inbox_message WHERE sender = ?1 AND message_id = ?2
+         UNION ALL SELECT service FROM inbox_payment
+         WHERE sender = ?1 AND message_id = ?2 AND outcome = 'taken' LIMIT 1",
+    )?;
+    let mut rows = query.query(params![name.sender.as_bytes(), name.id.as_bytes()])?;
+    let service = rows.next()?.map(|row| row::service(row, "service")).transpose()?;
+    Ok(Seen { part, service })
+}
+
+fn counter(connection: &Connection, name: &str) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
+    let mut rows = query.query([name])?;
+    rows.next()?.map_or(Ok(0), |row| row::uint(row, "value"))
+}
+
+fn count(connection: &Connection, name: &str) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES (?1, 1)
+             ON CONFLICT (name) DO UPDATE SET value = value + 1",
+        )?
+        .execute([name])?;
+    Ok(())
 }
 
 fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEvent>, StoreError> {
@@ -173,13 +205,14 @@ fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEven
             )?
             .execute(params![sender.as_bytes(), service.name(), snapshot, row::int(moved.0)])?;
     }
+    for withheld in &change.withheld {
+        withheld::insert(connection, withheld)?;
+    }
+    for answer in &change.answers {
+        outbox::insert_answer(connection, answer)?;
+    }
     for name in &change.count {
-        connection
-            .prepare_cached(
-                "INSERT INTO counter (name, value) VALUES (?1, 1)
-                 ON CONFLICT (name) DO UPDATE SET value = value + 1",
-            )?
-            .execute([name])?;
+        count(connection, name)?;
     }
     change.publish.into_iter().map(|event| journal::insert(connection, event)).collect()
 }
@@ -188,7 +221,7 @@ fn insert_payment(connection: &Connection, payment: &InboxPayment) -> Result<(),
     connection
         .prepare_cached(
             "INSERT INTO inbox_payment (payment_hash, record_type, amount_msat, received_ms, outcome, sender,
-             message_id, part, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             message_id, part, raw, service) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             payment.hash.0,
@@ -200,6 +233,7 @@ fn insert_payment(connection: &Connection, payment: &InboxPayment) -> Result<(),
             payment.part.map(|part| part.id.as_bytes().to_vec()),
             payment.part.map(|part| part.part),
             payment.raw,
+            payment.service.name(),
         ])?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The outbox in SQLite.
 
+mod answers;
 mod list;
 mod rows;
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use imp_core::attempt::AttemptState;
 use imp_core::delivery::MessageState;
-use imp_core::id::{MessageId, PaymentHash};
+use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,8 +18,8 @@ use crate::store::StoreError;
 use crate::store::idempotency::NewKey;
 use crate::store::journal::{JournalEvent, JournalStore, NewEvent};
 use crate::store::outbox::{
-    Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage, OutboxStore,
-    SendFailure, StoredMessage, attempt_state_name, message_state_name,
+    Answer, AnswerCost, Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage,
+    OutboxStore, SendFailure, StoredAttempt, StoredMessage, attempt_state_name, message_state_name,
 };
 
 const STREAM: &str = "outbox.stream";
@@ -35,11 +36,7 @@ impl OutboxStore for SqliteStore {
         key: Option<NewKey>,
     ) -> Result<u64, StoreError> {
         self.write("accept_message", move |connection| {
-            let place = rows::insert_message(connection, &message, MessageState::Queued, key.as_ref())?;
-            connection
-                .prepare_cached("INSERT INTO outbox_body (position, body) VALUES (?1, ?2)")?
-                .execute(params![row::int(place), body])?;
-            Ok(place)
+            rows::accept(connection, &message, &body, key.as_ref())
         })
         .await
     }
@@ -218,6 +215,27 @@ impl OutboxStore for SqliteStore {
         .await
     }
 
+    async fn message_body(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.scan(move |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT body FROM outbox_body WHERE position = (SELECT position FROM outbox_message
+                     WHERE id = ?1)",
+                )?
+                .query_row([id.as_bytes()], |row| row.get(0))
+                .optional()?)
+        })
+        .await
+    }
+
+    async fn attempts(&self, id: MessageId) -> Result<Vec<StoredAttempt>, StoreError> {
+        self.scan(move |connection| rows::attempts_of(connection, id)).await
+    }
+
+    async fn answers_since(&self, time: UnixMillis, recipient: NodeId) -> Result<AnswerCost, StoreError> {
+        self.read(move |connection| answers::cost(connection, time, recipient)).await
+    }
+
     async fn list_messages(&self, query: MessageQuery) -> Result<MessagePage, StoreError> {
         self.scan(move |connection| list::page(connection, &query)).await
     }
@@ -266,6 +284,11 @@ impl OutboxStore for SqliteStore {
         })
         .await
     }
+}
+
+/// Takes a message in as queued, within a change of another noun.
+pub(super) fn insert_answer(connection: &Connection, answer: &Answer) -> Result<(), StoreError> {
+    rows::accept(connection, &answer.message, &answer.body, None).map(|_| ())
 }
 
 /// What the end of an attempt changed.

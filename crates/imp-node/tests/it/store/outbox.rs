@@ -33,6 +33,7 @@ fn message(n: u8, parts: u16) -> OutboxMessage {
         unordered: false,
         accepted: UnixMillis(5),
         keep_until: None,
+        answer: None,
     }
 }
 

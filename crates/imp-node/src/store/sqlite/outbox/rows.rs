@@ -15,6 +15,20 @@ use crate::store::outbox::{
     message_state, message_state_name,
 };
 
+/// Adds a message as queued, its text, and the key of its call. Returns its place.
+pub(super) fn accept(
+    connection: &Connection,
+    message: &OutboxMessage,
+    body: &[u8],
+    key: Option<&NewKey>,
+) -> Result<u64, StoreError> {
+    let place = insert_message(connection, message, MessageState::Queued, key)?;
+    connection
+        .prepare_cached("INSERT INTO outbox_body (position, body) VALUES (?1, ?2)")?
+        .execute(params![row::int(place), body])?;
+    Ok(place)
+}
+
 /// Adds a message, and the key of its call. Returns its place.
 pub(super) fn insert_message(
     connection: &Connection,
@@ -26,8 +40,8 @@ pub(super) fn insert_message(
     connection
         .prepare_cached(
             "INSERT INTO outbox_message (id, service, record_type, recipient, body_bytes, reply_to, amount_sat,
-             parts, unordered, state, has_key, accepted_ms, ended_ms, keep_until_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             parts, unordered, state, has_key, accepted_ms, ended_ms, keep_until_ms, answer_msat)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             message.id.as_bytes(),
@@ -44,6 +58,7 @@ pub(super) fn insert_message(
             row::int(message.accepted.0),
             ended.map(|ended| row::int(ended.0)),
             message.keep_until.map(|until| row::int(until.0)),
+            message.answer.map(|most| row::int(most.0)),
         ])?;
     let place = connection.last_insert_rowid();
     if let Some(key) = key {
@@ -104,6 +119,7 @@ pub(super) fn message(connection: &Connection, row: &Row<'_>) -> Result<StoredMe
             unordered: row.get("unordered")?,
             accepted: row::time(row, "accepted_ms")?,
             keep_until: time_or_null(row, "keep_until_ms")?,
+            answer: row::small_or_null(row, "answer_msat")?.map(Msat),
         },
     })
 }

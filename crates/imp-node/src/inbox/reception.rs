@@ -1,0 +1,89 @@
+//! What becomes of a message that is whole and whose turn it is: the inbox brings it there, in order and once, and does
+//! not know what the services make of it.
+
+use async_trait::async_trait;
+use imp_core::id::{MessageId, NodeId};
+use imp_core::record::Service;
+use imp_core::time::UnixMillis;
+
+use crate::store::StoreError;
+use crate::store::inbox::Withheld;
+use crate::store::journal::NewEvent;
+use crate::store::outbox::Answer;
+
+/// A message that came in whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Who signed it.
+    pub sender: NodeId,
+    /// Whose record carried it.
+    pub service: Service,
+    /// Its id: the sender uses it for one message only.
+    pub id: MessageId,
+    /// The id of the message that this one answers, as the sender says, or nothing.
+    pub reply_to: String,
+    /// The text.
+    pub text: String,
+    /// Satoshis over all parts, rounded down.
+    pub amount_sat: u64,
+    /// It comes after a later one of the same sender.
+    pub late: bool,
+    /// When its turn came.
+    pub at: UnixMillis,
+}
+
+/// What a message leads to. It is one transaction with the payment that brought the message or ended its wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events to publish, in order.
+    pub publish: Vec<NewEvent>,
+    /// What is noted of the message, where it is not published to whoever it was for.
+    pub withheld: Option<Withheld>,
+    /// Messages to send.
+    pub answers: Vec<Answer>,
+    /// Things to count.
+    pub count: Vec<&'static str>,
+}
+
+/// Decides what becomes of messages. It is asked for one after the other, in the order in which they are published.
+///
+/// Several may be asked for before [`Self::committed`]: each sees what those before it led to. After an error of either side
+/// nothing more is asked in this run of the daemon, and what was not committed comes again in the next.
+#[async_trait]
+pub trait Reception: Send {
+    /// What a message leads to. Nothing may be done for it yet that cannot be taken back: its change is not durable.
+    async fn receive(&mut self, whole: Whole) -> Result<Receipt, StoreError>;
+
+    /// The change that holds the receipts since the last call is durable.
+    async fn committed(&mut self);
+}
+
+/// Publishes every message as it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublishAll;
+
+#[async_trait]
+impl Reception for PublishAll {
+    async fn receive(&mut self, whole: Whole) -> Result<Receipt, StoreError> {
+        Ok(Receipt { publish: vec![whole.into()], ..Receipt::default() })
+    }
+
+    async fn committed(&mut self) {}
+}
+
+impl From<Whole> for NewEvent {
+    /// The event of a message that is published as it came.
+    fn from(whole: Whole) -> Self {
+        let Whole { sender, service, id, reply_to, text, amount_sat, late, at } = whole;
+        Self {
+            at,
+            id: id.to_string(),
+            reply_to,
+            from: sender,
+            service: service.into(),
+            data: text,
+            amount_sat,
+            late,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the node spends on messages that nobody at it asked for: so much a day, and so much of it for one recipient.
+//!
+//! What was spent is read from the rows, where a message that is open counts with what it may cost at most. Between the look
+//! at the rows and the commit of a new one, its share is held here.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use imp_core::amount::Msat;
+use imp_core::id::NodeId;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::Inner;
+use super::plan::Plan;
+use crate::store::StoreError;
+
+/// The name of the counter of messages that were not sent, since the allowance was used up.
+pub const ANSWERS_REFUSED: &str = "answers_refused";
+
+/// The most for one recipient within [`PERIOD`].
+const MAX_FOR_ONE: Msat = Msat::from_sat(20);
+
+/// For how long what was spent counts, from the end of its message.
+const PERIOD: Duration = Duration::from_secs(24 * 3600);
+
+/// The allowance.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    in_all: Msat,
+    /// One looks at a time.
+    looking: AsyncMutex<()>,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    shares: HashMap<u64, (NodeId, Msat)>,
+}
+
+/// A share of the allowance for a message that is not stored yet. It is given back when this is dropped: keep it until the
+/// message's row is committed, from where on the row counts, or until it is certain that there will be none.
+pub struct Allowed {
+    most: Msat,
+    share: u64,
+    held: Arc<Mutex<Held>>,
+}
+
+impl fmt::Debug for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allowed").field("most", &self.most).finish_non_exhaustive()
+    }
+}
+
+impl Allowed {
+    /// What the message may cost at most, fees included.
+    pub const fn most(&self) -> Msat {
+        self.most
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        lock(&self.held).shares.remove(&self.share);
+    }
+}
+
+impl Allowance {
+    /// So much within 24 hours.
+    pub(super) fn new(in_all: Msat) -> Self {
+        Self { in_all, looking: AsyncMutex::default(), held: Arc::default() }
+    }
+}
+
+impl Inner {
+    /// A share for a message of the node itself; nothing where the allowance is used up.
+    pub(super) async fn allow(&self, recipient: &NodeId, plan: &Plan) -> Result<Option<Allowed>, StoreError> {
+        let Allowance { in_all, looking, held } = &self.allowance;
+        let _looking = looking.lock().await;
+        // A direct channel forwards nothing.
+        let direct = self.node.send_room(recipient).await.is_ok_and(|room| room.direct);
+        let fees = plan.amounts().iter().filter(|_| !direct).map(|amount| self.fee_limit(*amount)).sum();
+        let most = plan.amounts().iter().copied().sum::<Msat>().saturating_add(fees);
+        // Before the rows: what is stored in between counts twice, and never not at all.
+        let (mut all, mut one) = lock(held).sums(recipient);
+        let spent = self.store.answers_since(self.clock.now().minus(PERIOD), *recipient).await?;
+        all = all.saturating_add(spent.in_all).saturating_add(most);
+        one = one.saturating_add(spent.to_one).saturating_add(most);
+        if all > *in_all || one > MAX_FOR_ONE {
+            return Ok(None);
+        }
+        let share = lock(held).add(*recipient, most);
+        Ok(Some(Allowed { most, share, held: Arc::clone(held) }))
+    }
+}
+
+impl Held {
+    /// What is held for all, and for one of them.
+    fn sums(&self, recipient: &NodeId) -> (Msat, Msat) {
+        let all = self.shares.values().map(|(_, most)| *most).sum();
+        let one = self.shares.values().filter(|(to, _)| to == recipient).map(|(_, most)| *most).sum();
+        (all, one)
+    }
+
+    fn add(&mut self, recipient: NodeId, most: Msat) -> u64 {
+        let share = self.next;
+        self.next += 1;
+        self.shares.insert(share, (recipient, most));
+        share
+    }
+}
+
+/// Single steps, which leave nothing half done.
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
