@@ -13,8 +13,16 @@
 //!
 //! From `left`, `rejected` and `expired` it goes on as from `none`. A request is given up after [`REQUEST_LASTS`].
 
+mod ask;
 mod payload;
+mod peer;
+mod receive;
 mod rights;
+mod rules;
 
+pub use ask::{Ask, AskKind, MAX_ASKS};
 pub use payload::{MAX_IMP_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_REASON_BYTES, Payload, PayloadError, TTL_SECS};
+pub use peer::{AskedBy, Before, Due, Peer, REQUEST_LASTS, Standing, State};
+pub use receive::{Incoming, Received};
 pub use rights::{Denial, Rights};
+pub use rules::{Policy, Rules};

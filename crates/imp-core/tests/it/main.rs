@@ -4,6 +4,7 @@
 
 mod envelope;
 mod exchange;
+mod federation;
 mod order;
 mod reassembly;
 mod vectors;
