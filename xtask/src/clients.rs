@@ -10,10 +10,11 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::debian::{self, Program, done, is_in_path};
 use crate::stages::{Stages, cargo};
 
-/// Programs that Debian has, by the name of their package.
-const DEBIAN: [&str; 2] = ["chromium", "curl"];
+/// Clients that Debian has.
+const DEBIAN: [Program; 2] = [("chromium", "chromium"), ("curl", "curl")];
 
 /// The gRPC client, as the Go module proxy has it.
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl";
@@ -41,7 +42,7 @@ fn clients(args: &[String]) -> anyhow::Result<()> {
     let (suite, target) = (crate::root().join("tests/clients"), crate::root().join("target"));
     let programs = built_programs()?;
     let python = python(&suite, &target.join("clients-venv"))?;
-    install_debian_packages();
+    debian::install(&DEBIAN);
     let tools = grpcurl(&target.join("tools"));
 
     let words = [python.as_path(), "-m".as_ref(), "pytest".as_ref(), suite.as_path()];
@@ -95,27 +96,6 @@ fn python(suite: &Path, venv: &Path) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-/// Installs what is missing, where this is Debian and we may.
-fn install_debian_packages() {
-    let missing: Vec<&str> = DEBIAN.into_iter().filter(|program| !is_in_path(program)).collect();
-    if missing.is_empty() {
-        return;
-    }
-    let names = missing.join(" ");
-    if !is_in_path("apt-get") || !is_root() {
-        eprintln!("xtask: missing: {names}; tests that need them will fail");
-        return;
-    }
-    eprintln!("xtask: installing {names}");
-    let mut install = Command::new("apt-get");
-    install.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(missing);
-    let installed = done(Command::new("apt-get").args(["update", "--quiet"]).stdout(Stdio::null()))
-        .and_then(|()| done(install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null())));
-    if let Err(error) = installed {
-        eprintln!("xtask: {error:#}; tests that need {names} will fail");
-    }
-}
-
 /// The folder with grpcurl, built where there is Go.
 fn grpcurl(tools: &Path) -> Option<PathBuf> {
     let folder = tools.join(format!("grpcurl-{GRPCURL_VERSION}"));
@@ -145,27 +125,11 @@ fn path(folders: [Option<PathBuf>; 2]) -> anyhow::Result<OsString> {
     env::join_paths(folders).context("a folder with a colon in its name cannot be searched")
 }
 
-fn is_in_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
-}
-
 /// Whether an interpreter is there and runs a program without failing.
 fn succeeds(python: &Path, program: &str) -> bool {
     let mut command = Command::new(python);
     command.args(["-c", program]).stdin(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
-}
-
-fn done(command: &mut Command) -> anyhow::Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot run {name}"))?;
-    ensure!(status.success(), "{name}: {status}");
-    Ok(())
 }
 
 /// A line for `sh` that runs these words.

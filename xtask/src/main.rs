@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 mod r#gen;
 
 mod clients;
+mod debian;
 mod fuzz;
 mod stages;
 
@@ -39,6 +40,9 @@ Usage: cargo xtask <command>
                   with --check only tells whether the files there are what proto/ says
   bench [ARGS]    Benchmarks, in release; ARGS are those of `cargo bench`
   help            This text";
+
+/// What tests across network namespaces run, see `crates/imp-devnet/tests/udp`.
+const NETWORKING: [debian::Program; 3] = [("ip", "iproute2"), ("nft", "nftables"), ("iperf3", "iperf3")];
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -83,6 +87,7 @@ fn devnet(args: &[String]) -> anyhow::Result<ExitCode> {
 fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     no_arguments(args)?;
     let mut stages = Stages::new();
+    debian::install(&NETWORKING);
     // This builds the programs too, which tests of other crates look for beside themselves.
     stages.run("build", cargo(["test", "--workspace", "--no-run"]))?;
     stages.run("test", cargo(["test", "--workspace", "--no-fail-fast"]))?;
