@@ -15,7 +15,6 @@ mod keep_alive;
 mod meter;
 mod pins;
 mod rules;
-mod token;
 
 use std::time::Duration;
 
@@ -26,7 +25,6 @@ pub use keep_alive::{
 pub use meter::Limits;
 pub use pins::{Pin, Pins, REPLACEABLE_AFTER};
 pub use rules::{Options, Rules, SideCount, Verdict};
-pub use token::{Token, TokenError};
 
 /// A point in time of a clock that never steps back, in milliseconds since whenever it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::meter::{Limits, Meter};
 use super::pins::{Pin, Pins};
-use super::{Dropped, End, Moment, Run, Side, Token, canonical, refused};
+use super::{Dropped, End, Moment, Run, Side, canonical, refused};
+use crate::socket::Token;
 
 /// How a relay is to be.
 #[derive(Clone, Debug)]

@@ -1,0 +1,188 @@
+//! Sockets of relays: bound on all addresses, of both families where the host has both, with large buffers.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use imp_core::relay::canonical;
+use quinn_udp::UdpSocketState;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::UdpSocket;
+
+/// What the kernel may keep for a socket each way, if the system allows so much: bursts come in while a thread is with other
+/// relays. It takes memory only while packets wait.
+const KERNEL_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Which addresses sockets are bound on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// `[::]`, for IPv4 too.
+    Both,
+    /// `0.0.0.0`.
+    V4,
+}
+
+/// A socket that receives and sends in batches.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) io: UdpSocket,
+    pub(super) state: UdpSocketState,
+    is_v6: bool,
+}
+
+/// A socket on a port that is taken note of as a relay's.
+#[derive(Debug)]
+pub(super) struct RelaySocket {
+    // First, so that it is closed when the port is no longer taken note of.
+    pub(super) socket: Socket,
+    claim: Claim,
+}
+
+/// A port that is noted in [`OwnPorts`] while this is.
+#[derive(Debug)]
+struct Claim {
+    port: u16,
+    own: Arc<OwnPorts>,
+}
+
+/// The ports of this node's relays.
+#[derive(Debug)]
+pub(super) struct OwnPorts {
+    bits: Box<[AtomicU64]>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Family {
+    pub(super) fn of_this_host() -> Self {
+        if Self::Both.bind(0).is_ok() { Self::Both } else { Self::V4 }
+    }
+
+    fn bind(self, port: u16) -> io::Result<StdSocket> {
+        let family = if self == Self::Both { AddressFamily::INET6 } else { AddressFamily::INET };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+        let ip = match self {
+            Self::Both => {
+                // The system's default is a setting of the administrator (`net.ipv6.bindv6only`).
+                sockopt::set_ipv6_v6only(&socket, false)?;
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            }
+            Self::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
+        Ok(socket.into())
+    }
+}
+
+impl Socket {
+    /// Takes a bound socket into the runtime that is entered.
+    pub(super) fn new(socket: StdSocket) -> io::Result<Self> {
+        let is_v6 = socket.local_addr()?.is_ipv6();
+        let state = UdpSocketState::new((&socket).into())?;
+        // `UdpSocketState` forbids fragments, for a protocol that looks for the path's size. A relay does not know what
+        // its programs need: where one of them sent a packet in fragments, it must go on in fragments. OMIT does so and
+        // takes no forged "too big" for true. IPv6 stays without.
+        let _ = sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::OMIT);
+        // Best effort: the administrator's limit cuts them.
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, KERNEL_BUFFER_BYTES);
+        let _ = sockopt::set_socket_send_buffer_size(&socket, KERNEL_BUFFER_BYTES);
+        Ok(Self { io: UdpSocket::from_std(socket)?, state, is_v6 })
+    }
+
+    /// An address in the form in which this socket sends to it.
+    pub(super) fn reaches(&self, to: SocketAddr) -> SocketAddr {
+        match to {
+            SocketAddr::V4(v4) if self.is_v6 => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            _ => to,
+        }
+    }
+}
+
+impl RelaySocket {
+    /// Binds a port for a relay.
+    pub(super) fn bind(family: Family, port: u16, own: &Arc<OwnPorts>) -> io::Result<Self> {
+        let socket = family.bind(port)?;
+        let port = socket.local_addr()?.port();
+        let claim = Claim::new(port, Arc::clone(own));
+        Ok(Self { socket: Socket::new(socket)?, claim })
+    }
+
+    pub(super) const fn port(&self) -> u16 {
+        self.claim.port
+    }
+}
+
+impl Claim {
+    fn new(port: u16, own: Arc<OwnPorts>) -> Self {
+        let (word, bit) = OwnPorts::place(port);
+        own.bits[word].fetch_or(bit, Ordering::Relaxed);
+        Self { port, own }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let (word, bit) = OwnPorts::place(self.port);
+        self.own.bits[word].fetch_and(!bit, Ordering::Relaxed);
+    }
+}
+
+impl OwnPorts {
+    pub(super) fn new(addresses: Vec<IpAddr>) -> Self {
+        let words = (usize::from(u16::MAX) + 1) / 64;
+        Self { bits: (0..words).map(|_| AtomicU64::new(0)).collect(), addresses }
+    }
+
+    fn place(port: u16) -> (usize, u64) {
+        (usize::from(port / 64), 1 << (port % 64))
+    }
+
+    pub(super) fn has(&self, port: u16) -> bool {
+        let (word, bit) = Self::place(port);
+        self.bits[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Whether a source is a relay socket of this node.
+    pub(super) fn is_relay(&self, source: SocketAddr) -> bool {
+        self.has(source.port()) && self.is_own(source)
+    }
+
+    /// Whether an address is this host's, or one under which this node is reached.
+    pub(super) fn is_own_address(&self, ip: IpAddr) -> bool {
+        self.is_own(SocketAddr::new(ip, 0))
+    }
+
+    fn is_own(&self, address: SocketAddr) -> bool {
+        let mut address = canonical(address);
+        if address.ip().is_loopback() || self.addresses.contains(&address.ip()) {
+            return true;
+        }
+        // The system lets a socket be bound on its own addresses only. That asks it at this moment, as addresses come and
+        // go, and seldom: a source must have a port of ours to get here.
+        address.set_port(0);
+        StdSocket::bind(address).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_socket_is_known_by_its_port_on_any_address_of_this_host() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _in_runtime = runtime.enter();
+        let elsewhere: IpAddr = "203.0.113.5".parse().unwrap();
+        let own = Arc::new(OwnPorts::new(vec![elsewhere]));
+        let socket = RelaySocket::bind(Family::of_this_host(), 0, &own).unwrap();
+        let port = socket.port();
+        for ip in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "203.0.113.5"] {
+            assert!(own.is_relay(SocketAddr::new(ip.parse().unwrap(), port)), "{ip}");
+        }
+        assert!(!own.is_relay(SocketAddr::new("203.0.113.6".parse().unwrap(), port)));
+        assert!(!own.is_relay(SocketAddr::new(elsewhere, port ^ 1)));
+        drop(socket);
+        assert!(!own.is_relay(SocketAddr::new(elsewhere, port)));
+    }
+}
