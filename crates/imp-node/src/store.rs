@@ -4,6 +4,7 @@
 //! `imp-core` and in the callers; the store only puts rows where they belong. That is what lets another database stand
 //! behind the same traits and the same test suite.
 
+pub mod federate;
 pub mod idempotency;
 pub mod inbox;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod sqlite;
 
 use thiserror::Error;
 
+pub use federate::FederateStore;
 pub use idempotency::IdempotencyStore;
 pub use inbox::InboxStore;
 pub use journal::JournalStore;
@@ -23,9 +25,15 @@ pub use socket::SocketStore;
 pub use sqlite::SqliteStore;
 
 /// Everything that the daemon keeps.
-pub trait Store: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore {}
+pub trait Store:
+    OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore + FederateStore
+{
+}
 
-impl<T: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore> Store for T {}
+impl<T> Store for T where
+    T: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore + FederateStore
+{
+}
 
 /// Why the store could not do what was asked.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

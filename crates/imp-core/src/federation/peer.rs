@@ -104,8 +104,6 @@ pub struct Peer {
     pub blocked: bool,
     /// When something of it last came in.
     pub last_seen: Option<UnixMillis>,
-    /// How many of its messages were withheld.
-    pub withheld: u64,
     /// What it lets this node do, as it said.
     pub terms: Option<Rights>,
     /// What this node asked and it has not answered, oldest first.

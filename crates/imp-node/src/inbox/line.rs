@@ -302,9 +302,10 @@ impl Line {
 
 impl InboxChange {
     fn add(&mut self, receipt: Receipt) {
-        let Receipt { publish, withheld, answers, count } = receipt;
+        let Receipt { publish, withheld, peers, answers, count } = receipt;
         self.publish.extend(publish);
         self.withheld.extend(withheld);
+        self.peers.extend(peers);
         self.answers.extend(answers);
         self.count.extend(count);
     }

@@ -7,6 +7,7 @@ use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 
 use crate::store::StoreError;
+use crate::store::federate::PeerRow;
 use crate::store::inbox::Withheld;
 use crate::store::journal::NewEvent;
 use crate::store::outbox::Answer;
@@ -39,6 +40,8 @@ pub struct Receipt {
     pub publish: Vec<NewEvent>,
     /// What is noted of the message, where it is not published to whoever it was for.
     pub withheld: Option<Withheld>,
+    /// Peers as they are from now on.
+    pub peers: Vec<PeerRow>,
     /// Messages to send.
     pub answers: Vec<Answer>,
     /// Things to count.

@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use imp_core::amount::Msat;
+use imp_core::federation::Denial;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::{RecordType, Service};
 use imp_core::time::UnixMillis;
 
 use super::StoreError;
+use super::federate::PeerRow;
 use super::journal::NewEvent;
 use super::outbox::Answer;
 
@@ -116,6 +118,8 @@ pub struct InboxChange {
     pub order: Option<(NodeId, Service, String, UnixMillis)>,
     /// Messages that are not published, in order.
     pub withheld: Vec<Withheld>,
+    /// Peers as they are from now on; of several rows of one, the last.
+    pub peers: Vec<PeerRow>,
     /// Messages to send, as queued.
     pub answers: Vec<Answer>,
     /// Things to count.
@@ -160,36 +164,6 @@ pub struct Seen {
     pub service: Option<Service>,
 }
 
-/// Why a message was not published. The names are those in the database and in answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithheldReason {
-    /// It brought less than its sender has to pay.
-    BelowMinimum,
-    /// Its sender may not send such messages.
-    NoRight,
-    /// Its sender is blocked.
-    Blocked,
-}
-
-impl WithheldReason {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::BelowMinimum, Self::NoRight, Self::Blocked];
-
-    /// The name in the database and in answers.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BelowMinimum => "below_minimum",
-            Self::NoRight => "no_right",
-            Self::Blocked => "blocked",
-        }
-    }
-
-    /// The one with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
-    }
-}
-
 /// A message that came in and was not published. Its text is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
@@ -204,7 +178,7 @@ pub struct Withheld {
     /// Length of its text.
     pub bytes: u64,
     /// Why.
-    pub reason: WithheldReason,
+    pub reason: Denial,
     /// When it would have been published.
     pub at: UnixMillis,
 }

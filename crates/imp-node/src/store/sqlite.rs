@@ -1,6 +1,7 @@
 //! The store in one SQLite file, `imp.db`: WAL, `synchronous = FULL`, one thread that writes and one that reads.
 
 mod blob;
+mod federate;
 mod idempotency;
 mod inbox;
 mod journal;

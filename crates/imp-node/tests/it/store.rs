@@ -2,6 +2,7 @@
 
 mod outbox;
 mod payments;
+mod peers;
 mod sockets;
 
 use std::sync::Arc;

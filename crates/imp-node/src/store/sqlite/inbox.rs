@@ -8,7 +8,7 @@ use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, journal, outbox, row, worker};
+use super::{SqliteStore, federate, journal, outbox, row, worker};
 use crate::store::inbox::{
     InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, KeptMessage, KeptPart, PartName, Seen,
     SenderRows, WithheldPage, WithheldQuery,
@@ -169,7 +169,7 @@ fn counter(connection: &Connection, name: &str) -> Result<u64, StoreError> {
     rows.next()?.map_or(Ok(0), |row| row::uint(row, "value"))
 }
 
-fn count(connection: &Connection, name: &str) -> Result<(), StoreError> {
+pub(super) fn count(connection: &Connection, name: &str) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO counter (name, value) VALUES (?1, 1)
@@ -207,6 +207,9 @@ fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEven
     }
     for withheld in &change.withheld {
         withheld::insert(connection, withheld)?;
+    }
+    for peer in &change.peers {
+        federate::upsert_peer(connection, peer)?;
     }
     for answer in &change.answers {
         outbox::insert_answer(connection, answer)?;

@@ -1,11 +1,12 @@
 //! Messages that came in and were not published.
 
+use imp_core::federation::Denial;
 use imp_core::id::NodeId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::row;
 use crate::store::StoreError;
-use crate::store::inbox::{Withheld, WithheldPage, WithheldQuery, WithheldReason};
+use crate::store::inbox::{Withheld, WithheldPage, WithheldQuery};
 
 /// Messages that are listed; the oldest go first.
 const MAX_LISTED: i64 = 10_000;
@@ -93,7 +94,7 @@ fn withheld(row: &Row<'_>) -> Result<Withheld, StoreError> {
         service: row::service(row, "service")?,
         amount_sat: row::uint(row, "amount_sat")?,
         bytes: row::uint(row, "bytes")?,
-        reason: row::named(row, "reason", WithheldReason::from_name)?,
+        reason: row::named(row, "reason", Denial::from_name)?,
         at: row::time(row, "at_ms")?,
     })
 }
