@@ -38,11 +38,15 @@ Usage: cargo xtask <command>
                   Builds the fuzz targets and runs all of them, or one, from its corpus for N seconds (60)
   gen [--check]   Generates the code of crates/imp-api/src/gen and the documents of docs/reference from proto/;
                   with --check only tells whether the files there are what proto/ says
-  bench [ARGS]    Benchmarks, in release; ARGS are those of `cargo bench`
+  bench [ARGS]    Benchmarks, in release; installs what they compare with where it can; ARGS are those of
+                  `cargo bench`
   help            This text";
 
 /// What tests across network namespaces run, see `crates/imp-devnet/tests/udp`.
 const NETWORKING: [debian::Program; 3] = [("ip", "iproute2"), ("nft", "nftables"), ("iperf3", "iperf3")];
+
+/// What benchmarks measure with, and what they compare with.
+const COMPARED: [debian::Program; 3] = [("wrk", "wrk"), ("turnserver", "coturn"), ("socat", "socat")];
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -64,7 +68,7 @@ fn run(args: &[String]) -> anyhow::Result<ExitCode> {
         "clients" => clients::run(rest),
         "fuzz" => fuzz::run(rest),
         "gen" => gen_command(rest),
-        "bench" => run_cargo(cargo(["bench", "--package", "imp-node"]).args(rest)),
+        "bench" => bench(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)
@@ -110,6 +114,15 @@ fn check(args: &[String]) -> anyhow::Result<ExitCode> {
     )?;
     stages.report();
     Ok(ExitCode::SUCCESS)
+}
+
+fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
+    if !debian::is_in_path("turnserver") {
+        // Debian starts it as a service that anybody can reach. Where there is no systemd, there are no such services.
+        let _ = Command::new("systemctl").args(["--quiet", "mask", "coturn.service"]).status();
+    }
+    debian::install(&COMPARED);
+    run_cargo(cargo(["bench", "--package", "imp-node"]).args(args))
 }
 
 fn no_arguments(args: &[String]) -> anyhow::Result<()> {
