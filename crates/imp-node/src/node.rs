@@ -25,7 +25,9 @@ use crate::service::messages::Messages;
 use crate::service::messaging::Messaging;
 use crate::service::node::Node;
 use crate::service::signing::Signing;
+use crate::service::socket::{SocketOptions, SocketPorts, Sockets};
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 pub use daemon::{RunError, run};
 
@@ -60,6 +62,10 @@ pub struct NodeOptions {
     pub keep_events: Duration,
     /// What events may take, in bytes; the oldest go first.
     pub max_event_bytes: u64,
+    /// UDP relays.
+    pub socket: SocketOptions,
+    /// Where it is counted what the services do.
+    pub metrics: Metrics,
 }
 
 impl Default for NodeOptions {
@@ -71,6 +77,8 @@ impl Default for NodeOptions {
             answers: Msat::from_sat(1000),
             keep_events: Duration::from_secs(365 * 24 * 3600),
             max_event_bytes: 4 << 30,
+            socket: SocketOptions::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -90,6 +98,8 @@ pub struct Services {
     pub node: Node,
     /// Events.
     pub events: Events,
+    /// UDP relays; nothing where the service is switched off.
+    pub socket: Option<Sockets>,
 }
 
 impl Services {
@@ -139,9 +149,23 @@ impl Services {
                 Arc::clone(&store) as _,
                 Arc::clone(&clock),
                 tasks.clone(),
-                keys,
+                keys.clone(),
             ),
             events: Events::new(Arc::clone(&store) as _),
+            socket: if options.socket.active {
+                let ports = SocketPorts {
+                    store: Arc::clone(&store) as _,
+                    outbox: outbox.clone(),
+                    keys,
+                    own: lightning.id(),
+                    clock: Arc::clone(&clock),
+                    tasks: tasks.clone(),
+                    metrics: options.metrics,
+                };
+                Some(Sockets::open(ports, options.socket).await?)
+            } else {
+                None
+            },
         };
         outbox.recover().await?;
         services.lightning.recover().await?;

@@ -5,6 +5,7 @@ pub mod messages;
 pub mod messaging;
 pub mod node;
 pub mod signing;
+pub mod socket;
 
 use imp_core::id::NodeId;
 use imp_lightning::{InvoiceFault, LightningError, SendError};

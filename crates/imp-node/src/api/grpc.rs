@@ -10,6 +10,7 @@ mod node;
 mod owner;
 mod payments;
 mod signing;
+mod socket;
 mod websocket;
 
 use std::convert::Infallible;
@@ -38,6 +39,7 @@ use imp_api::proto::imp::events::v1::events_server::{Events, EventsServer};
 use imp_api::proto::imp::lightning::v1::payments_server::{Payments, PaymentsServer};
 use imp_api::proto::imp::messaging::v1::messages_server::{Messages, MessagesServer};
 use imp_api::proto::imp::node::v1::node_server::{Node, NodeServer};
+use imp_api::proto::imp::socket::v1::relays_server::{Relays, RelaysServer};
 use imp_api::proto::lightning::lightning_server::{Lightning, LightningServer};
 use imp_api::proto::messaging::messaging_server::{Messaging, MessagingServer};
 use imp_api::proto::signing::signing_server::{Signing, SigningServer};
@@ -112,9 +114,11 @@ services! {
     node: Node as NodeServer,
     /// Adds payments and invoices.
     payments: Payments as PaymentsServer,
+    /// Adds UDP relays, as many as are wanted.
+    relays: Relays as RelaysServer,
     /// Adds signatures.
     signing: Signing as SigningServer,
-    /// Adds the UDP relay.
+    /// Adds the UDP relay of the 2021 API.
     socket: Socket as SocketServer,
     /// Adds the VPN.
     vpn: Vpn as VpnServer,

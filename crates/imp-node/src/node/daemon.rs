@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imp_core::amount::Msat;
+use imp_core::record::Service;
+use imp_core::relay::Limits;
 use imp_lightning::ldk::{self, LdkNode, StartError};
 use imp_lightning::{LightningNode, blob::BlobStore};
 use thiserror::Error;
@@ -30,6 +32,7 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::shutdown::{Shutdown, StopCause};
 use crate::runtime::tasks::Tasks;
 use crate::seed::Seed;
+use crate::service::socket::SocketOptions;
 use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -106,12 +109,12 @@ pub async fn run(
         let edge = Edge {
             guard: Arc::new(Guard::new(&config.server.allowed_hosts, &config.server.allowed_origins)),
             max_request_bytes: config.server.max_body_bytes,
-            metrics,
+            metrics: metrics.clone(),
             state: states,
             shutdown: edges.token(),
         };
         listen(config, dir, edge, &store, calls, &edges).await?;
-        let start = Start { config, dir, seed, store: &store, work: &work };
+        let start = Start { config, dir, seed, store: &store, work: &work, metrics };
         let lightning = tokio::select! {
             started = start.lightning() => started?,
             cause = shutdown.wait(&edges) => return Ok((cause, None)),
@@ -194,6 +197,8 @@ async fn listen(
         .lightning(Arc::clone(&calls))
         .payments(Arc::clone(&calls))
         .signing(Arc::clone(&calls))
+        .socket(Arc::clone(&calls))
+        .relays(Arc::clone(&calls))
         .node(calls)
         .into_routes();
     let journal = Arc::new(store.clone());
@@ -238,6 +243,7 @@ struct Start<'s> {
     seed: &'s Seed,
     store: &'s SqliteStore,
     work: &'s Tasks,
+    metrics: Metrics,
 }
 
 impl Start<'_> {
@@ -255,6 +261,8 @@ impl Start<'_> {
             answers: Msat::from_sat(self.config.answers.daily_sat),
             keep_events: Duration::from_secs(u64::from(self.config.journal.keep_days) * 24 * 3600),
             max_event_bytes: self.config.journal.max_mb.saturating_mul(1_000_000),
+            socket: self.socket(),
+            metrics: self.metrics.clone(),
         };
         match Services::start(ports, options).await {
             Ok(services) => {
@@ -265,6 +273,25 @@ impl Start<'_> {
                 lightning.shutdown().await;
                 Err(error.into())
             }
+        }
+    }
+
+    fn socket(&self) -> SocketOptions {
+        let socket = &self.config.socket;
+        SocketOptions {
+            active: self.config.services.is_active(Service::Socket),
+            server_ip: socket.server_ip,
+            ports: socket.ports.clone(),
+            allow_private: socket.allow_private,
+            idle: socket.idle,
+            life: socket.life,
+            max_relays: socket.max_relays,
+            limits: Limits {
+                max_packets: socket.max_packets,
+                max_bytes: socket.max_bytes,
+                max_packets_per_sec: socket.max_packets_per_sec,
+                max_bytes_per_sec: socket.max_bytes_per_sec,
+            },
         }
     }
 

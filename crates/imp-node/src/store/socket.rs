@@ -1,6 +1,6 @@
 //! UDP relays of this node, and what other nodes offered of theirs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,6 +63,10 @@ pub struct StoredPin {
     pub is_firm: bool,
     /// When it was first heard.
     pub learned: UnixMillis,
+    /// When it was last heard.
+    pub last_heard: UnixMillis,
+    /// The address of this host to which it sends; nothing where the system does not tell.
+    pub reached: Option<IpAddr>,
 }
 
 /// Relays as a store keeps them.

@@ -5,6 +5,7 @@
 //! So there are a few hundred series at most, and whoever reads them does not learn who talks to whom.
 
 mod process;
+mod relays;
 mod text;
 
 use std::fmt;
@@ -20,7 +21,9 @@ use prometheus_client::registry::{Metric, Registry};
 use tokio::time::Instant;
 
 use process::Process;
+use relays::Relays;
 
+pub use relays::{RelaySource, RelayTotals};
 pub use text::CONTENT_TYPE;
 
 /// Upper bounds of what calls take, in seconds: from a signature to a payment that is given up.
@@ -55,6 +58,7 @@ struct Inner {
     inbox_payments: Counters<1>,
     writes_waiting: Gauge,
     write_seconds: Histogram,
+    relays: Relays,
 }
 
 impl fmt::Debug for Metrics {
@@ -78,6 +82,8 @@ impl Metrics {
         let build: Gauges = add(all, "imp_build_info", "Always 1; the version of this daemon is a label");
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         all.register_collector(Box::new(Process { started }));
+        let relays = Relays::default();
+        all.register_collector(Box::new(relays.clone()));
         let call_seconds = Family::new_with_constructor(call_histogram as fn() -> Histogram);
         all.register(
             "imp_call_seconds",
@@ -113,6 +119,7 @@ impl Metrics {
                 "Writes to the database that are not committed",
             ),
             write_seconds,
+            relays,
             registry,
         };
         // From the start, so that the first failure is seen as a change.
@@ -184,6 +191,11 @@ impl Metrics {
     /// A payment that brought a record of ours was taken in.
     pub fn inbox_payment(&self, outcome: &'static str) {
         self.inner.inbox_payments.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Asks for what relays came to whenever the metrics are read.
+    pub fn count_relays(&self, source: RelaySource) {
+        self.inner.relays.ask(source);
     }
 
     /// A write was queued; it is committed, or given up, when the guard is dropped.

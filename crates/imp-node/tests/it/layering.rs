@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("node", &["tonic", "rusqlite", "ldk_node"]),
     (
         "api",
@@ -16,7 +16,25 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
             "crate::config",
             "crate::outbox",
             "crate::inbox",
+            "crate::udp",
             "store::sqlite",
+        ],
+    ),
+    (
+        "udp",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::outbox",
+            "crate::inbox",
+            "crate::store",
+            "crate::config",
         ],
     ),
     (

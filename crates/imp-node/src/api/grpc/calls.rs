@@ -42,15 +42,19 @@ impl Calls {
         if !self.inactive.contains(&service) {
             return Ok(());
         }
-        let message =
-            format!("the service {service} is switched off: set its `active` in service_list to true");
-        Err(Error::new(Code::FailedPrecondition, "SERVICE_INACTIVE", message))
+        Err(inactive(service))
     }
 
     /// The services for a call that sends: its errors hold the word that clients look for.
     pub(super) fn sending(&self, service: Service) -> Result<Arc<Services>, Error> {
         self.active(service).and_then(|()| self.services()).map_err(Error::of_send)
     }
+}
+
+/// The error of a service that is switched off.
+pub(super) fn inactive(service: Service) -> Error {
+    let message = format!("the service {service} is switched off: set its `active` in service_list to true");
+    Error::new(Code::FailedPrecondition, "SERVICE_INACTIVE", message)
 }
 
 impl From<Error> for Status {

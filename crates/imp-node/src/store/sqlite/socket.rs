@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use imp_core::relay::Limits;
 use imp_core::socket::{RelayId, Token};
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
 use super::{SqliteStore, journal, row, worker};
@@ -90,27 +91,52 @@ fn insert(connection: &Connection, relay: &StoredRelay) -> Result<(), StoreError
 }
 
 fn update(connection: &Connection, id: RelayId, used: &RelayUse) -> Result<(), StoreError> {
-    let source = |side: usize| used.pins[side].map(|pin| pin.source.to_string());
-    let is_firm = |side: usize| used.pins[side].map(|pin| pin.is_firm);
-    let learned = |side: usize| used.pins[side].map(|pin| row::int(pin.learned.0));
+    let [first, second] = used.pins.map(|pin| pin.map(PinColumns::from).unwrap_or_default());
     connection
         .prepare_cached(
-            "UPDATE relay SET used_packets = ?2, used_bytes = ?3, source1 = ?4, is_firm1 = ?5, learned1_ms = ?6,
-                              source2 = ?7, is_firm2 = ?8, learned2_ms = ?9
+            "UPDATE relay SET used_packets = ?2, used_bytes = ?3,
+                source1 = ?4, is_firm1 = ?5, learned1_ms = ?6, heard1_ms = ?7, reached1 = ?8,
+                source2 = ?9, is_firm2 = ?10, learned2_ms = ?11, heard2_ms = ?12, reached2 = ?13
              WHERE id = ?1",
         )?
         .execute(params![
             id.as_bytes(),
             row::int(used.packets),
             row::int(used.bytes),
-            source(0),
-            is_firm(0),
-            learned(0),
-            source(1),
-            is_firm(1),
-            learned(1),
+            first.source,
+            first.is_firm,
+            first.learned_ms,
+            first.heard_ms,
+            first.reached,
+            second.source,
+            second.is_firm,
+            second.learned_ms,
+            second.heard_ms,
+            second.reached,
         ])?;
     Ok(())
+}
+
+/// A pin as its columns hold it: all null where there is none.
+#[derive(Default)]
+struct PinColumns {
+    source: Option<String>,
+    is_firm: Option<bool>,
+    learned_ms: Option<i64>,
+    heard_ms: Option<i64>,
+    reached: Option<String>,
+}
+
+impl From<StoredPin> for PinColumns {
+    fn from(pin: StoredPin) -> Self {
+        Self {
+            source: Some(pin.source.to_string()),
+            is_firm: Some(pin.is_firm),
+            learned_ms: Some(row::int(pin.learned.0)),
+            heard_ms: Some(row::int(pin.last_heard.0)),
+            reached: pin.reached.map(|reached| reached.to_string()),
+        }
+    }
 }
 
 fn from_row(row: &Row<'_>) -> Result<StoredRelay, StoreError> {
@@ -135,10 +161,7 @@ fn from_row(row: &Row<'_>) -> Result<StoredRelay, StoreError> {
         used: RelayUse {
             packets: row::uint(row, "used_packets")?,
             bytes: row::uint(row, "used_bytes")?,
-            pins: [
-                pin(row, "source1", "is_firm1", "learned1_ms")?,
-                pin(row, "source2", "is_firm2", "learned2_ms")?,
-            ],
+            pins: [pin(row, &FIRST)?, pin(row, &SECOND)?],
         },
     })
 }
@@ -149,13 +172,44 @@ fn token(row: &Row<'_>) -> Result<Token, StoreError> {
     Token::parse(&text).ok_or_else(|| row::damaged("a relay's token".to_owned()))
 }
 
-fn pin(row: &Row<'_>, source: &str, is_firm: &str, learned: &str) -> Result<Option<StoredPin>, StoreError> {
-    if row.get::<_, Option<String>>(source)?.is_none() {
+/// The names of a pin's columns.
+struct PinNames {
+    source: &'static str,
+    is_firm: &'static str,
+    learned_ms: &'static str,
+    heard_ms: &'static str,
+    reached: &'static str,
+}
+
+const FIRST: PinNames = PinNames {
+    source: "source1",
+    is_firm: "is_firm1",
+    learned_ms: "learned1_ms",
+    heard_ms: "heard1_ms",
+    reached: "reached1",
+};
+
+const SECOND: PinNames = PinNames {
+    source: "source2",
+    is_firm: "is_firm2",
+    learned_ms: "learned2_ms",
+    heard_ms: "heard2_ms",
+    reached: "reached2",
+};
+
+fn pin(row: &Row<'_>, names: &PinNames) -> Result<Option<StoredPin>, StoreError> {
+    let is_null = |name: &str| Ok::<_, StoreError>(row.get_ref(name)?.data_type() == Type::Null);
+    if is_null(names.source)? {
         return Ok(None);
     }
+    let reached = (!is_null(names.reached)?)
+        .then(|| row::named(row, names.reached, |text| text.parse().ok()))
+        .transpose()?;
     Ok(Some(StoredPin {
-        source: row::named(row, source, |text| text.parse().ok())?,
-        is_firm: row.get(is_firm)?,
-        learned: row::time(row, learned)?,
+        source: row::named(row, names.source, |text| text.parse().ok())?,
+        is_firm: row.get(names.is_firm)?,
+        learned: row::time(row, names.learned_ms)?,
+        last_heard: row::time(row, names.heard_ms)?,
+        reached,
     }))
 }

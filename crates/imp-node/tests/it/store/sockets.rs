@@ -52,8 +52,14 @@ fn event(id: &str, data: &str) -> NewEvent {
 #[tokio::test]
 async fn a_relay_comes_back_as_it_was_kept() {
     let (_dir, store) = store();
-    let pin = StoredPin { source: "[fe80::1%3]:5".parse().unwrap(), is_firm: true, learned: UnixMillis(41) };
-    let other = StoredPin { source: "127.0.0.1:9".parse().unwrap(), is_firm: false, ..pin };
+    let pin = StoredPin {
+        source: "[fe80::1%3]:5".parse().unwrap(),
+        is_firm: true,
+        learned: UnixMillis(41),
+        last_heard: UnixMillis(42),
+        reached: Some("::1".parse().unwrap()),
+    };
+    let other = StoredPin { source: "127.0.0.1:9".parse().unwrap(), is_firm: false, reached: None, ..pin };
     let mut first = relay(1);
     first.used = RelayUse { packets: 7, bytes: 8, pins: [None, Some(other)] };
     let second = StoredRelay { is_default: true, ends: None, require_token: false, ..relay(2) };

@@ -22,9 +22,13 @@ CREATE TABLE relay (
     source1             TEXT,
     is_firm1            BOOL,
     learned1_ms         BIGINT,
+    heard1_ms           BIGINT,
+    reached1            TEXT,
     source2             TEXT,
     is_firm2            BOOL,
-    learned2_ms         BIGINT
+    learned2_ms         BIGINT,
+    heard2_ms           BIGINT,
+    reached2            TEXT
 );
 CREATE UNIQUE INDEX relay_default ON relay (is_default) WHERE is_default;
 
