@@ -143,6 +143,19 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
         (_, "INVOICE_NOT_FOUND") => {
             "only the node that made an invoice can tell: `imp invoice list` shows yours"
         }
+        (_, "PEER_NOT_FOUND") => "`imp federate list` shows those that the node remembers",
+        (_, "NO_REQUEST") => "`imp federate list --state pending` shows those that wait",
+        (_, "NAME_TAKEN") => "`imp federate name NODE --none` takes the name from it",
+        (_, "PEER_BLOCKED") => "`imp federate unblock NODE` ends the block",
+        (_, "RELAY_NOT_FOUND") => "`imp socket list` shows those that run",
+        (_, "OFFER_NOT_FOUND") => "`imp events list --service socket` shows what was offered",
+        (_, "CONNECTION_NOT_FOUND") => "`imp socket connections` shows those that are open",
+        (_, "TOO_MANY_RELAYS" | "NO_FREE_PORTS") => {
+            "`imp socket list` shows the relays that run, and `imp socket close ID` ends one"
+        }
+        (_, "TOO_MANY_CONNECTIONS") => {
+            "`imp socket connections` shows those that are open, and `imp socket disconnect ID` closes one"
+        }
         (_, "MESSAGE_NOT_FOUND") => "`imp message list` shows those that are kept",
         (Code::NotFound, _) => {
             return match effect {

@@ -33,7 +33,7 @@ async fn a_refusal_is_one_line_and_exit_code_1() {
 #[tokio::test]
 async fn each_reason_has_its_hint_and_its_exit_code() {
     let server = TestServer::start().await;
-    let all: [(Code, &str, &[&str], &str, i32); 19] = [
+    let all: [(Code, &str, &[&str], &str, i32); 25] = [
         (
             Code::Unavailable,
             "UNAVAILABLE",
@@ -82,6 +82,48 @@ async fn each_reason_has_its_hint_and_its_exit_code() {
             "MESSAGE_NOT_FOUND",
             &["message", "show", "m1"],
             "`imp message list` shows those that are kept",
+            1,
+        ),
+        (
+            Code::NotFound,
+            "PEER_NOT_FOUND",
+            &["federate", "show", PEER],
+            "`imp federate list` shows those that the node remembers",
+            1,
+        ),
+        (
+            Code::FailedPrecondition,
+            "NO_REQUEST",
+            &["federate", "accept", PEER],
+            "`imp federate list --state pending` shows those that wait",
+            1,
+        ),
+        (
+            Code::AlreadyExists,
+            "NAME_TAKEN",
+            &["federate", "name", PEER, "bob"],
+            "`imp federate name NODE --none` takes the name from it",
+            1,
+        ),
+        (
+            Code::NotFound,
+            "OFFER_NOT_FOUND",
+            &["socket", "connect", "e1"],
+            "`imp events list --service socket` shows what was offered",
+            1,
+        ),
+        (
+            Code::NotFound,
+            "RELAY_NOT_FOUND",
+            &["socket", "send", PEER, "--relay", "r1"],
+            "`imp socket list` shows those that run",
+            1,
+        ),
+        (
+            Code::ResourceExhausted,
+            "NO_FREE_PORTS",
+            &["socket", "open"],
+            "`imp socket list` shows the relays that run, and `imp socket close ID` ends one",
             1,
         ),
         (
