@@ -239,7 +239,7 @@ function toggleEvents(call, button) {
   sockets.set(call, socket);
   button.textContent = "Stop";
   let taken = 0;
-  socket.onopen = () => say("listening", ": events show up here");
+  socket.onopen = () => say("listening", ": what comes shows up here");
   socket.onmessage = ({ data }) => {
     const { result: event, error } = JSON.parse(data);
     if (error) {
@@ -248,14 +248,14 @@ function toggleEvents(call, button) {
       return;
     }
     taken += 1;
-    list.prepend(eventItem(event));
+    list.prepend("serviceType" in event ? eventItem(event) : answerItem(event));
     if (list.children.length > SHOWN_EVENTS) list.lastChild.remove();
-    say("listening", `: ${taken} ${taken === 1 ? "event" : "events"}, the newest first`);
+    say("listening", `: ${taken} came, the newest first`);
   };
   socket.onclose = ({ code, reason }) => {
     sockets.delete(call);
     button.textContent = "Listen";
-    const kept = taken ? `, after ${taken} events` : "";
+    const kept = taken ? `, after ${taken} that came` : "";
     say("ended", ` with ${code}${reason ? `: ${reason}` : ""}${kept}`);
   };
 }
@@ -268,6 +268,11 @@ function eventItem(event) {
   meta.append(make("span", "", "id ", make("code", "", event.id)));
   if (event.replyToId) meta.append(make("span", "", "answers ", make("code", "", event.replyToId)));
   return make("li", "", meta, make("pre", "data", event.data));
+}
+
+/** An answer of a stream whose answers are no events. */
+function answerItem(answer) {
+  return make("li", "", make("pre", "data", pretty(JSON.stringify(answer))));
 }
 
 // ---- The page ----
