@@ -36,7 +36,6 @@ use std::path::{Path, PathBuf};
 
 pub use chain::{ChainSource, RpcAuth};
 pub use fault::{Fault, Faults, Notice, NoticeKind, Source};
-pub use federate::{FederateConfig, MAX_IMP_ID_BYTES};
 pub use file::MAX_FILE_BYTES;
 pub use lightning::{Backend, LdkConfig, LightningConfig, LndConfig, PUBLIC_SIGNET_ESPLORA};
 pub use sample::sample;
@@ -46,6 +45,7 @@ pub use services::ServicesConfig;
 pub use socket::SocketConfig;
 pub use vpn::VpnConfig;
 
+use imp_core::federation::Rules;
 use settings::{Given, Settings};
 
 /// What a configuration is made of.
@@ -88,7 +88,7 @@ pub struct Config {
     /// The Lightning node.
     pub lightning: LightningConfig,
     /// Federation.
-    pub federate: FederateConfig,
+    pub federate: Rules,
     /// Selling VPN connections.
     pub vpn: VpnConfig,
     /// UDP relays.

@@ -155,6 +155,12 @@ const VALUES: &[(&str, &str, Pairs)] = &[
     ("lightning.ldk.alias", "alice", &[]),
     ("federate.ttl", "86400", &[]),
     ("federate.imp_id", "007", &[]),
+    ("federate.accept", "manual", &[]),
+    ("federate.allowlist", NODE_KEY, &[]),
+    ("federate.peer_rights", "sockets", &[]),
+    ("federate.peer_min_sat", "3", &[]),
+    ("federate.stranger_rights", "messages", &[]),
+    ("federate.stranger_min_sat", "21", &[]),
     ("vpn.sell", "true", &[("vpn.server_ip", "203.0.113.5")]),
     ("vpn.price", "5", &[]),
     ("vpn.server_ip", "203.0.113.5", &[]),
@@ -286,7 +292,7 @@ fn a_file_of_2021_starts_unchanged() {
     assert_eq!(config.services.inactive, [imp_core::record::Service::Vpn]);
     assert_eq!(config.services.records, imp_core::record::RecordTable::default());
     assert_eq!((config.lightning.backend, &config.lightning.lnd), (Backend::Ldk, &None));
-    assert_eq!(config.federate.imp_id.as_deref(), Some("alice"));
+    assert_eq!(config.federate.imp_id, "alice");
     assert_eq!((config.vpn.price_sat_per_hour, config.vpn.server_ip), (250, None));
     assert_eq!(config.vpn.server_tunnel_ip(), "10.7.0.1".parse::<std::net::IpAddr>().unwrap());
     assert_eq!(config.socket.server_ip, None);
@@ -304,10 +310,10 @@ fn scalars_keep_the_text_they_have_in_the_file() {
         ("true", "true"),
     ] {
         let config = from_file(&format!("federate:\n  imp_id: {yaml}   # name\n")).unwrap();
-        assert_eq!(config.federate.imp_id.as_deref(), Some(imp_id));
+        assert_eq!(config.federate.imp_id, imp_id);
     }
     let aliased = from_file("vpn: {price: &p 0x0a, dns: 9.9.9.9}\nfederate: {imp_id: *p}\n").unwrap();
-    assert_eq!((aliased.vpn.price_sat_per_hour, aliased.federate.imp_id.as_deref()), (10, Some("0x0a")));
+    assert_eq!((aliased.vpn.price_sat_per_hour, aliased.federate.imp_id.as_str()), (10, "0x0a"));
 }
 
 #[test]
@@ -417,4 +423,21 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn rights_may_be_none_and_are_all_where_nothing_is_said() {
+    use imp_core::federation::{Rights, Rules};
+
+    assert_eq!(from_file("").unwrap().federate, Rules::default());
+    for none in ["peer_rights: []", "peer_rights: \"[]\""] {
+        let rules =
+            from_file(&format!("federate:\n  {none}\n  stranger_rights: [Messages, sockets]\n")).unwrap();
+        assert_eq!(rules.federate.peer_rights, Rights::NONE);
+        let messages_and_sockets = Rights { vpn_quotes: false, ..Rights::ALL };
+        assert_eq!(rules.federate.stranger_rights, messages_and_sockets);
+    }
+    let flags = [("federate.peer_rights", "[]"), ("federate.accept", "Manual")];
+    let rules = load(None, &[("IMP_FEDERATE_STRANGER_RIGHTS", "[]")], &flags).unwrap().federate;
+    assert_eq!((rules.peer_rights, rules.stranger_rights), (Rights::NONE, Rights::NONE));
 }
