@@ -7,6 +7,7 @@ pub mod config;
 pub mod data_dir;
 pub mod error;
 pub mod events;
+pub mod federation;
 pub mod idempotency;
 pub mod inbox;
 pub mod listing;

@@ -10,16 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imp_core::amount::Msat;
+use imp_core::federation::Rules;
 use imp_core::record::RecordTable;
 use imp_lightning::LightningNode;
 
 use crate::events::Events;
+use crate::federation::{Capacity, Federation, FederationPorts};
 use crate::idempotency::Keys;
 use crate::inbox::Inbox;
-use crate::inbox::reception::PublishAll;
 use crate::outbox::{Outbox, OutboxOptions};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
+use crate::service::federate::Federate;
 use crate::service::lightning::{Lightning, LightningOptions};
 use crate::service::messages::Messages;
 use crate::service::messaging::Messaging;
@@ -62,6 +64,10 @@ pub struct NodeOptions {
     pub keep_events: Duration,
     /// What events may take, in bytes; the oldest go first.
     pub max_event_bytes: u64,
+    /// Who is federated, and who may do what.
+    pub federate: Rules,
+    /// How many peers are remembered.
+    pub peers: Capacity,
     /// UDP relays.
     pub socket: SocketOptions,
     /// Where it is counted what the services do.
@@ -77,6 +83,8 @@ impl Default for NodeOptions {
             answers: Msat::from_sat(1000),
             keep_events: Duration::from_secs(365 * 24 * 3600),
             max_event_bytes: 4 << 30,
+            federate: Rules::default(),
+            peers: Capacity::default(),
             socket: SocketOptions::default(),
             metrics: Metrics::default(),
         }
@@ -88,6 +96,8 @@ impl Default for NodeOptions {
 pub struct Services {
     /// Messages.
     pub messaging: Messaging,
+    /// Federation with other nodes.
+    pub federate: Federate,
     /// What became of them.
     pub messages: Messages,
     /// Payments and invoices.
@@ -123,17 +133,36 @@ impl Services {
             outbox_options,
         )
         .await?;
+        let federation = Federation::open(
+            FederationPorts {
+                store: Arc::clone(&store),
+                outbox: outbox.clone(),
+                clock: Arc::clone(&clock),
+                tasks: tasks.clone(),
+            },
+            lightning.id(),
+            options.federate,
+            options.peers,
+        )
+        .await?;
         let inbox = Inbox::open(
             Arc::clone(&store) as _,
             Arc::clone(&clock),
             options.records,
             lightning.id(),
             lightning.network().genesis_hash(),
-            Box::new(PublishAll),
+            Box::new(federation.front()),
         )
         .await?;
         let services = Self {
             messaging: Messaging::new(outbox.clone(), keys.clone(), lightning.id()),
+            federate: Federate::new(
+                federation.clone(),
+                outbox.clone(),
+                keys.clone(),
+                Arc::clone(&store) as _,
+                lightning.id(),
+            ),
             messages: Messages::new(Arc::clone(&store) as _, outbox.clone()),
             lightning: Lightning::new(
                 Arc::clone(&store),
@@ -168,6 +197,7 @@ impl Services {
             },
         };
         outbox.recover().await?;
+        federation.start();
         services.lightning.recover().await?;
         let pump = pump::Pump {
             lightning,

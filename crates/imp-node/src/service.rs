@@ -1,5 +1,6 @@
 //! The services: rules of the interface, without knowing how a call came in.
 
+pub mod federate;
 pub mod lightning;
 pub mod messages;
 pub mod messaging;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod events;
+mod federate;
 mod idempotency;
 mod lightning;
 mod messages;
@@ -36,6 +37,7 @@ use tonic_health::pb::health_server::HealthServer;
 use imp_api::descriptors;
 use imp_api::proto::federate::federate_server::{Federate, FederateServer};
 use imp_api::proto::imp::events::v1::events_server::{Events, EventsServer};
+use imp_api::proto::imp::federate::v1::peers_server::{Peers, PeersServer};
 use imp_api::proto::imp::lightning::v1::payments_server::{Payments, PaymentsServer};
 use imp_api::proto::imp::messaging::v1::messages_server::{Messages, MessagesServer};
 use imp_api::proto::imp::node::v1::node_server::{Node, NodeServer};
@@ -114,6 +116,8 @@ services! {
     node: Node as NodeServer,
     /// Adds payments and invoices.
     payments: Payments as PaymentsServer,
+    /// Adds what this node remembers of others.
+    peers: Peers as PeersServer,
     /// Adds UDP relays, as many as are wanted.
     relays: Relays as RelaysServer,
     /// Adds signatures.

@@ -28,6 +28,7 @@ use crate::api::unix::{self, OwnerSocket};
 use crate::api::{docs, metrics, rest, serve};
 use crate::config::{ChainSource, Config};
 use crate::events::Events;
+use crate::federation::Capacity;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::shutdown::{Shutdown, StopCause};
 use crate::runtime::tasks::Tasks;
@@ -194,6 +195,8 @@ async fn listen(
         .messaging(Arc::clone(&calls))
         .websocket(Arc::clone(&calls))
         .events(Arc::clone(&calls))
+        .federate(Arc::clone(&calls))
+        .peers(Arc::clone(&calls))
         .lightning(Arc::clone(&calls))
         .payments(Arc::clone(&calls))
         .signing(Arc::clone(&calls))
@@ -259,6 +262,8 @@ impl Start<'_> {
             records: self.config.services.records.clone(),
             fee_limit: self.config.lightning.fee_limit,
             answers: Msat::from_sat(self.config.answers.daily_sat),
+            federate: self.config.federate.clone(),
+            peers: Capacity::default(),
             keep_events: Duration::from_secs(u64::from(self.config.journal.keep_days) * 24 * 3600),
             max_event_bytes: self.config.journal.max_mb.saturating_mul(1_000_000),
             socket: self.socket(),

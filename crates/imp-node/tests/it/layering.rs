@@ -1,11 +1,11 @@
-//! Dependencies point one way: `node` -> `api` -> `service` -> `outbox` -> `store` -> `imp-core`, beside which stand `inbox`,
-//! `events` and `idempotency`.
+//! Dependencies point one way: `node` -> `api` -> `service` -> `federation` -> `outbox` -> `store` -> `imp-core`, beside which
+//! stand `inbox`, `events` and `idempotency`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     ("node", &["tonic", "rusqlite", "ldk_node"]),
     (
         "api",
@@ -73,6 +73,20 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
             "axum",
             "rusqlite",
             "ldk_node",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::config",
+        ],
+    ),
+    (
+        "federation",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
             "crate::api",
             "crate::node",
             "crate::service",

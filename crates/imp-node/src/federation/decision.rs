@@ -1,0 +1,193 @@
+//! What the owner and his programs decide: to leave, to accept, who may do what.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imp_api::error::Code;
+use imp_core::federation::{Payload, Peer, Rights};
+use imp_core::id::{MessageId, NodeId};
+
+use super::{Federation, Inner, KEEP_ANSWER, Manner, PeerView, dice};
+use crate::error::Error;
+use crate::idempotency::Claim;
+use crate::store::federate::FederateChange;
+
+/// A LEAVE whose row is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The message.
+    pub id: MessageId,
+    /// It is tried for days where the peer cannot be reached.
+    pub is_kept: bool,
+}
+
+/// What to change of a peer's rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RightsChange {
+    /// Whether its messages are published.
+    pub messages: Option<bool>,
+    /// Whether its relays are published.
+    pub sockets: Option<bool>,
+    /// Whether its requests for quotes are answered.
+    pub vpn_quotes: Option<bool>,
+    /// The least of its messages.
+    pub min_message_sat: Option<u64>,
+}
+
+impl RightsChange {
+    fn of(self, rights: Rights) -> Rights {
+        Rights {
+            messages: self.messages.unwrap_or(rights.messages),
+            sockets: self.sockets.unwrap_or(rights.sockets),
+            vpn_quotes: self.vpn_quotes.unwrap_or(rights.vpn_quotes),
+            min_message_sat: self.min_message_sat.unwrap_or(rights.min_message_sat),
+        }
+    }
+}
+
+impl Federation {
+    /// Ends what there is with a node, here at once; the LEAVE is sent in the background, its call's key stored with it.
+    pub async fn leave(&self, node: NodeId, claim: Option<Claim>) -> Result<Left, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            let mut peers = inner.peers.lock().await;
+            let now = inner.clock.now();
+            let mut peer = peers.get(&node).cloned().unwrap_or_default();
+            let is_kept = peer.is_alive();
+            let keep = if is_kept { KEEP_ANSWER } else { Duration::ZERO };
+            let manner = Manner { unordered: false, keep, answer: false };
+            let prepared =
+                inner.prepare(node, &Payload::Leave, None, manner).await?.ok_or_else(not_allowed)?;
+            let id = prepared.answer.message.id;
+            peer.leave(now);
+            let change = FederateChange {
+                publish: vec![inner.own_event(id, None, &node, &Payload::Leave)],
+                answers: vec![prepared.answer],
+                key: claim.as_ref().map(|claim| claim.key(id.as_bytes(), now)),
+                ..Inner::change_of(node, peer)
+            };
+            inner.commit(&mut peers, change).await?;
+            Ok(Left { id, is_kept })
+        })
+        .await
+    }
+
+    /// Accepts a request that waits. Returns the id of the ACCEPT, which is sent in the background.
+    ///
+    /// # Errors
+    ///
+    /// `FAILED_PRECONDITION` where none waits.
+    pub async fn accept(&self, node: NodeId) -> Result<MessageId, Error> {
+        self.decide(node, true).await
+    }
+
+    /// Rejects a request that waits, likewise.
+    pub async fn reject(&self, node: NodeId) -> Result<MessageId, Error> {
+        self.decide(node, false).await
+    }
+
+    async fn decide(&self, node: NodeId, accept: bool) -> Result<MessageId, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            let mut peers = inner.peers.lock().await;
+            let now = inner.clock.now();
+            let mut peer = peers.get(&node).cloned().unwrap_or_default();
+            let (request, payload) = if accept {
+                let request = peer.accept(&inner.rules, now, dice()?);
+                (request, peer.acceptance(&inner.rules))
+            } else {
+                (peer.reject(now), Payload::Reject { reason: "refused".to_owned() })
+            };
+            let request = request.ok_or_else(|| {
+                let text = format!("no request of {node} waits for a decision");
+                Error::new(Code::FailedPrecondition, "NO_REQUEST", text)
+            })?;
+            let manner = Manner { unordered: true, keep: KEEP_ANSWER, answer: false };
+            let prepared =
+                inner.prepare(node, &payload, Some(request), manner).await?.ok_or_else(not_allowed)?;
+            let id = prepared.answer.message.id;
+            let change = FederateChange {
+                publish: vec![inner.own_event(id, Some(request), &node, &payload)],
+                answers: vec![prepared.answer],
+                ..Inner::change_of(node, peer)
+            };
+            inner.commit(&mut peers, change).await?;
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Sets what a node may do here; nothing for the rights of its standing.
+    pub async fn set_rights(&self, node: NodeId, change: Option<RightsChange>) -> Result<PeerView, Error> {
+        self.change(node, move |peer, inner| {
+            // Those that it has now, or would have if it were not blocked.
+            let mut open = peer.clone();
+            open.blocked = false;
+            peer.own_rights = change.map(|change| change.of(open.rights(&inner.rules)));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives a node a name; nothing takes it away.
+    ///
+    /// # Errors
+    ///
+    /// `ALREADY_EXISTS` where another node has it.
+    pub async fn set_name(&self, node: NodeId, name: String) -> Result<PeerView, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            let mut peers = inner.peers.lock().await;
+            if let Some(other) = peers.named(&name).filter(|other| *other != node) {
+                let text = format!("name: {name:?} is the name of {other}");
+                return Err(Error::new(Code::AlreadyExists, "NAME_TAKEN", text));
+            }
+            let mut peer = peers.get(&node).cloned().unwrap_or_default();
+            peer.name = name;
+            let view = inner.view(node, peer.clone());
+            inner.commit(&mut peers, Inner::change_of(node, peer)).await?;
+            Ok(view)
+        })
+        .await
+    }
+
+    /// Blocks a node: nothing that it sends is published or answered once this returns.
+    pub async fn block(&self, node: NodeId) -> Result<PeerView, Error> {
+        self.change(node, |peer, inner| {
+            peer.block(inner.clock.now());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a block.
+    pub async fn unblock(&self, node: NodeId) -> Result<PeerView, Error> {
+        self.change(node, |peer, _| {
+            peer.blocked = false;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        node: NodeId,
+        set: impl FnOnce(&mut Peer, &Inner) -> Result<(), Error> + Send + 'static,
+    ) -> Result<PeerView, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            let mut peers = inner.peers.lock().await;
+            let mut peer = peers.get(&node).cloned().unwrap_or_default();
+            set(&mut peer, &inner)?;
+            let view = inner.view(node, peer.clone());
+            inner.commit(&mut peers, Inner::change_of(node, peer)).await?;
+            Ok(view)
+        })
+        .await
+    }
+}
+
+/// Cannot be: what callers ask for takes no allowance.
+pub(super) fn not_allowed() -> Error {
+    Error::internal("a message that somebody asked for was counted as an answer")
+}
