@@ -18,7 +18,7 @@ use crate::events::Events;
 use crate::federation::{Capacity, Federation, FederationPorts};
 use crate::idempotency::Keys;
 use crate::inbox::Inbox;
-use crate::outbox::{Outbox, OutboxOptions};
+use crate::outbox::{Outbox, OutboxOptions, TEXT_BYTES};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
 use crate::service::federate::Federate;
@@ -121,6 +121,7 @@ impl Services {
             fee_limit: options.fee_limit,
             records: options.records.clone(),
             answers: options.answers,
+            text_bytes: TEXT_BYTES,
         };
         let lightning_options =
             LightningOptions { fee_limit: options.fee_limit, records: options.records.clone() };

@@ -15,6 +15,7 @@
 mod again;
 mod allowance;
 mod answer;
+mod begin;
 pub(crate) mod failure;
 mod kept;
 mod outcome;
@@ -23,6 +24,7 @@ mod plan;
 mod recover;
 mod run;
 mod running;
+mod text;
 mod turns;
 
 use std::collections::HashMap;
@@ -33,7 +35,7 @@ use std::time::Duration;
 use imp_api::error::Code;
 use imp_core::amount::Msat;
 use imp_core::attempt::Attempt;
-use imp_core::delivery::{Delivery, MessageState};
+use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::{RecordTable, Service};
 use imp_lightning::{FailureReason, LightningNode};
@@ -51,8 +53,8 @@ pub(crate) use plan::{room, too_little};
 
 use allowance::Allowance;
 use outcome::Ended;
-use plan::Plan;
 use running::{Registry, Running, Stage};
+use text::Texts;
 use turns::{Ticket, Turns};
 
 /// How long a call waits for its message's payments (2021 clients wait a minute).
@@ -63,6 +65,9 @@ const MAX_OPEN_MESSAGES: usize = 10_000;
 
 /// Messages that may be kept for one recipient: one that never comes back leaves room for the others.
 const MAX_KEPT_FOR_ONE: usize = 1_000;
+
+/// [`OutboxOptions::text_bytes`] of a node.
+pub const TEXT_BYTES: usize = 64 << 20;
 
 /// What a fee may be at least, where the configuration does not say: 10 sat or 1 % of the payment.
 const DEFAULT_FEE_LIMIT: Msat = Msat::from_sat(10);
@@ -106,6 +111,8 @@ pub struct OutboxOptions {
     pub records: RecordTable,
     /// The most that messages may cost within 24 hours that nobody at this node asked for, fees included.
     pub answers: Msat,
+    /// Bytes of texts in memory of messages on their way, at least 1; as many again of those that wait, and of those that are looked at.
+    pub text_bytes: usize,
 }
 
 /// The outbox. Cheap to clone.
@@ -122,6 +129,7 @@ struct Inner {
     options: OutboxOptions,
     turns: Turns,
     allowance: Allowance,
+    texts: Texts,
     /// Who works on which message.
     running: Registry,
     /// Messages that wait for another try.
@@ -176,8 +184,9 @@ impl Outbox {
             clock,
             tasks,
             allowance: Allowance::new(options.answers),
+            texts: Texts::new(options.text_bytes),
+            turns: Turns::new(stream, options.text_bytes),
             options,
-            turns: Turns::new(stream),
             running: Registry::default(),
             lines: kept::Lines::default(),
             open: Arc::new(Semaphore::new(MAX_OPEN_MESSAGES)),
@@ -209,44 +218,6 @@ impl Outbox {
     /// Those of [`Self::send`]; `RESOURCE_EXHAUSTED` too for an answer for which the allowance is used up.
     pub async fn send_as(&self, id: MessageId, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
         self.begin(id, draft, claim).await.map_err(Error::of_send)
-    }
-
-    async fn begin(&self, id: MessageId, draft: Draft, claim: Option<Claim>) -> Result<Sent, Error> {
-        let inner = &self.inner;
-        let is_kept = !draft.keep.is_zero();
-        let permit = inner.permit(is_kept)?;
-        if is_kept && inner.lines.waiting(&draft.recipient) >= MAX_KEPT_FOR_ONE {
-            return Err(full(MAX_KEPT_FOR_ONE, "are kept for this recipient"));
-        }
-        let plan = Plan::new(&draft)?;
-        // The place in the queue is taken before anything is waited for: calls that follow each other stay in order.
-        let ticket = inner.enter(&draft.recipient, draft.service, draft.unordered);
-        let room = inner.check_room(&draft.recipient, &plan, &Delivery::new(plan.parts())).await;
-        let ticket = match room {
-            Ok(()) => Some(ticket),
-            // Whoever is away now is what messages are kept for.
-            Err(error) if is_kept && error.code() == Code::Unavailable => None,
-            Err(error) => return Err(error),
-        };
-        let allowed = if draft.answer {
-            let allowed = inner.allow(&draft.recipient, &plan).await?;
-            Some(allowed.ok_or_else(|| no_allowance(inner.options.answers))?)
-        } else {
-            None
-        };
-        let (message, body) = inner.message(id, draft, &plan, allowed.as_ref());
-        let running = inner.running.take_up(id).map_err(|_| Error::internal("an id came twice"))?;
-        let stage = running.watch();
-        let new = run::New { message, body, plan, running, permit, claim, allowed };
-        drop(inner.spawn("message", run::send_new(Arc::clone(inner), new, ticket)));
-        match self.outcome(stage).await {
-            News::Settled => Ok(Sent { id, state: MessageState::Settled }),
-            News::Waits => Ok(Sent { id, state: MessageState::Queued }),
-            News::Open if is_kept => Ok(Sent { id, state: MessageState::Sending }),
-            News::Open => Err(unconfirmed(id, "failed to confirm within 60 s: still in flight")),
-            News::Dropped => Err(self.dropped(id)),
-            News::Ended(error) => Err(error.of_message(id)),
-        }
     }
 
     /// Waits for what comes of a message.
@@ -345,8 +316,13 @@ impl Inner {
     }
 
     /// Takes a place in the recipient's queue.
-    fn enter(&self, recipient: &NodeId, service: Service, unordered: bool) -> Ticket {
-        self.turns.enter(*recipient, (!unordered).then_some(service))
+    fn enter(&self, recipient: &NodeId, service: Service, unordered: bool, text_bytes: usize) -> Ticket {
+        self.turns.enter(*recipient, (!unordered).then_some(service), text_bytes)
+    }
+
+    /// Takes the place of a message that is stored.
+    fn enter_again(&self, message: &OutboxMessage) -> Ticket {
+        self.enter(&message.recipient, message.service, message.unordered, message.text_bytes())
     }
 
     /// The most that may go to forwarding nodes for a payment of `amount`.
@@ -362,14 +338,6 @@ impl Inner {
 /// The most that may go to forwarding nodes for a payment of `amount`, by the configuration or else by default.
 pub(crate) fn fee_limit(configured: Option<Msat>, amount: Msat) -> Msat {
     configured.unwrap_or(DEFAULT_FEE_LIMIT.max(Msat(amount.0 / 100)))
-}
-
-fn no_allowance(answers: Msat) -> Error {
-    let text = format!(
-        "the allowance for answers is used up: {} sat a day, 20 sat of it for one node",
-        answers.to_sat_floor()
-    );
-    Error::new(Code::ResourceExhausted, "ANSWERS_USED_UP", text)
 }
 
 fn full(messages: usize, wait: &str) -> Error {

@@ -10,6 +10,7 @@ use imp_core::retry::{Try, may_try_again};
 use super::plan::Plan;
 use super::run::Sending;
 use super::running::{Running, Stage};
+use super::text::Text;
 use super::turns::Ticket;
 use super::{Inner, News, Open, Outbox, Sent, failure, kept, unconfirmed};
 use crate::error::Error;
@@ -18,8 +19,7 @@ use crate::store::outbox::{FullMessage, StoredMessage};
 /// A message that is to be sent once more.
 struct Again {
     open: Open,
-    body: Arc<[u8]>,
-    plan: Plan,
+    text: Text,
     delivery: Delivery,
     ticket: Ticket,
 }
@@ -129,7 +129,7 @@ impl Outbox {
         let inner = &self.inner;
         let FullMessage { stored, body, .. } = full;
         let message = stored.message;
-        let ticket = inner.enter(&message.recipient, message.service, message.unordered);
+        let ticket = inner.enter_again(&message);
         let ready = async {
             let permit = inner.permit(false)?;
             let plan = Plan::of_message(&message, &body)?;
@@ -139,7 +139,7 @@ impl Outbox {
         match ready.await {
             Ok((permit, plan)) => {
                 let open = Open { place: stored.place, message, running, _permit: Some(permit) };
-                Ok(Again { open, body: body.into(), plan, delivery, ticket })
+                Ok(Again { open, text: inner.texts.keep(body.into(), plan), delivery, ticket })
             }
             Err(error) => Err((running, error)),
         }
@@ -147,13 +147,15 @@ impl Outbox {
 }
 
 async fn send_again(inner: Arc<Inner>, again: Again) {
-    let Again { open, body, plan, delivery, ticket } = again;
+    let Again { open, text, delivery, ticket } = again;
     let opened = inner.store.reopen_message(open.message.id).await;
     let sent = match opened {
         Ok(true) => {
             let slot = ticket.granted().await;
-            let sending = Sending::at_turn(&inner, open.message.clone(), body, plan, slot, Try::new);
-            sending.send(delivery).await
+            match Sending::at_turn(&inner, open.message.clone(), text, slot, Try::new).await {
+                Ok(sending) => sending.send(delivery).await,
+                Err(error) => Err(error),
+            }
         }
         Ok(false) => Err(Error::internal("failed: the message changed while it was taken up again")),
         Err(error) => Err(error.into()),

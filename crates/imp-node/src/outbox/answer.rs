@@ -67,8 +67,7 @@ impl Outbox {
     pub fn take_up(&self, answers: Vec<Answer>) {
         for answer in answers {
             let Ok(running) = self.inner.running.take_up(answer.message.id) else { continue };
-            let message = &answer.message;
-            let ticket = self.inner.enter(&message.recipient, message.service, message.unordered);
+            let ticket = self.inner.enter_again(&answer.message);
             let sending = send(Arc::clone(&self.inner), answer, running, ticket);
             drop(self.inner.spawn("message", sending));
         }
@@ -144,6 +143,8 @@ async fn try_first(
     if let Err(error) = inner.check_room(&message.recipient, &plan, &delivery).await {
         return inner.put_off(message, error).await;
     }
+    let text = inner.texts.keep(body, plan);
     let slot = ticket.granted().await;
-    Sending::at_turn(inner, message.clone(), body, plan, slot, Try::new).send(delivery).await
+    let sending = Sending::at_turn(inner, message.clone(), text, slot, Try::new).await?;
+    sending.send(delivery).await
 }

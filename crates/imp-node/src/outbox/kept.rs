@@ -153,7 +153,7 @@ async fn work_off(inner: Arc<Inner>, recipient: NodeId, changed: Arc<Notify>) {
             }
             Next::Send(open) => {
                 // The place in the queue is taken here: the line's order is the order of the numbers.
-                let ticket = inner.enter(&recipient, open.message.service, open.message.unordered);
+                let ticket = inner.enter_again(&open.message);
                 under_way.push(try_again(&inner, open, ticket));
                 continue;
             }
@@ -200,6 +200,7 @@ enum Tried {
 
 async fn try_once(inner: &Arc<Inner>, open: &Open, ticket: Ticket) -> Result<Tried, Error> {
     let id = open.message.id;
+    let looking = inner.texts.look_at(&open.message, 2).await;
     let Some(FullMessage { stored, body, attempts }) = inner.store.full_message(id).await? else {
         return Ok(Tried::Sent(Outcome::Ended(Error::internal("failed: the message was let go"))));
     };
@@ -214,8 +215,10 @@ async fn try_once(inner: &Arc<Inner>, open: &Open, ticket: Ticket) -> Result<Tri
         }
         return Ok(Tried::NoRoom(end));
     }
+    let text = inner.texts.keep(body.into(), plan);
+    drop((attempts, looking));
     let slot = ticket.granted().await;
-    let sending = Sending::at_turn(inner, stored.message, body.into(), plan, slot, Try::another);
+    let sending = Sending::at_turn(inner, stored.message, text, slot, Try::another).await?;
     sending.send(delivery).await.map(Tried::Sent)
 }
 

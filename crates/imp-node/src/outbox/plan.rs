@@ -49,7 +49,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn of(body: &[u8], reply_to: &str, amount_sat: u64) -> Result<Self, Error> {
+    pub(super) fn of(body: &[u8], reply_to: &str, amount_sat: u64) -> Result<Self, Error> {
         let reply_to = ReplyTo::parse(reply_to).map_err(|error| Error::invalid("reply_to_id", error))?;
         let mut end = 0;
         let chunks: Vec<_> = split(body, reply_to.as_ref())

@@ -7,15 +7,16 @@ use imp_api::error::Code;
 use imp_core::attempt::{Attempt as AttemptRules, AttemptState};
 use imp_core::delivery::{Delivery, MessageState, PartState};
 use imp_core::retry::{SEND_WITHIN, TRY_DEADLINE, Try};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::outcome::Ended;
-use super::plan::Plan;
 use super::run::{Outcome, Sending, keysend};
+use super::text::Text;
 use super::turns::{Barrier, Numbered, Ticket};
 use super::{Inner, Open, failure};
 use crate::error::Error;
 use crate::store::StoreError;
-use crate::store::outbox::{FullMessage, SendFailure, StoredMessage};
+use crate::store::outbox::{OutboxMessage, SendFailure, StoredAttempt, StoredMessage};
 
 /// What a message that was never attempted ends with.
 const NEVER_SENT: &str = "send failed: the daemon stopped before anything was sent";
@@ -55,7 +56,7 @@ pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
         let turn = match number.map(|number| inner.turns.take_up(recipient, service, number)) {
             Some((numbered, barrier)) => Turn::Had { numbered, barrier },
             // One that has no number yet takes its place before the messages of this run.
-            None => Turn::Waits(inner.enter(&recipient, service, open.message.unordered)),
+            None => Turn::Waits(inner.enter_again(&open.message)),
         };
         // Nobody waits for it: the row says what became of it.
         drop(inner.spawn("message", follow_up(Arc::clone(inner), open, turn)));
@@ -66,11 +67,7 @@ pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
 
 /// Follows a message to its end: the attempts that are open, then the parts that were not attempted.
 async fn follow_up(inner: Arc<Inner>, open: Open, turn: Turn) {
-    let sent = match inner.store.full_message(open.message.id).await {
-        Ok(Some(full)) => follow_while_waited_for(&inner, full, turn).await,
-        Ok(None) => Err(Error::internal("failed: the message was let go")),
-        Err(error) => Err(error.into()),
-    };
+    let sent = follow_while_waited_for(&inner, open.message.clone(), turn).await;
     let id = open.message.id;
     match &sent {
         Ok(Outcome::Settled) => tracing::info!(message = %id, "a message of an earlier run is settled"),
@@ -87,16 +84,29 @@ async fn follow_up(inner: Arc<Inner>, open: Open, turn: Turn) {
 /// Lets the numbers of this run go on once the message's recipient waits for it no longer.
 async fn follow_while_waited_for(
     inner: &Arc<Inner>,
-    full: FullMessage,
+    message: OutboxMessage,
     turn: Turn,
 ) -> Result<Outcome, Error> {
     let (numbered, barrier) = match turn {
         Turn::Had { numbered, barrier } => (numbered, barrier),
-        Turn::Waits(ticket) => return follow_parts(inner, full, None, Some(ticket)).await,
+        Turn::Waits(ticket) => {
+            let attempts = Attempts::read(inner, &message).await?;
+            return follow_parts(inner, message, attempts, None, Some(ticket)).await;
+        }
     };
-    let begun = full.attempts.iter().map(|stored| stored.attempt.begun).max().unwrap_or_default();
+    let mut barrier = Some(barrier);
+    let reading = Attempts::read(inner, &message);
+    tokio::pin!(reading);
+    let attempts = tokio::select! {
+        attempts = &mut reading => attempts?,
+        () = tokio::time::sleep(TRY_DEADLINE) => {
+            barrier = None;
+            reading.await?
+        }
+    };
+    let begun = attempts.rows.iter().map(|stored| stored.attempt.begun).max().unwrap_or_default();
     let left = TRY_DEADLINE.saturating_sub(inner.clock.now().since(begun)).max(Duration::from_millis(1));
-    let following = follow_parts(inner, full, Some(numbered), None);
+    let following = follow_parts(inner, message.clone(), attempts, Some(numbered), None);
     tokio::pin!(following);
     tokio::select! {
         sent = &mut following => sent,
@@ -107,24 +117,65 @@ async fn follow_while_waited_for(
     }
 }
 
+/// The attempts of a message, with their envelopes, and the right to have them in memory.
+struct Attempts {
+    rows: Vec<StoredAttempt>,
+    _looking: OwnedSemaphorePermit,
+}
+
+impl Attempts {
+    async fn read(inner: &Inner, message: &OutboxMessage) -> Result<Self, Error> {
+        let looking = inner.texts.look_at(message, 1).await;
+        Ok(Self { rows: inner.store.attempts(message.id).await?, _looking: looking })
+    }
+}
+
 async fn follow_parts(
     inner: &Arc<Inner>,
-    full: FullMessage,
+    message: OutboxMessage,
+    attempts: Attempts,
     numbered: Option<Numbered>,
     ticket: Option<Ticket>,
 ) -> Result<Outcome, Error> {
-    let FullMessage { stored, body, attempts } = full;
-    let message = stored.message;
+    let parts = follow_attempts(inner, &message, attempts).await?;
+    let delivery = Delivery::restore(parts);
+    let now = inner.clock.now();
+    if delivery.next_part().is_none() {
+        let sending = Sending::begin(inner, message, Text::Stored, None, numbered, Try::new).await?;
+        return sending.send(delivery).await;
+    }
+    if now.since(message.accepted) >= SEND_WITHIN {
+        let error = not_sent(TOO_OLD);
+        inner.store.end_message(message.id, MessageState::Failed, SendFailure::from(&error), now).await?;
+        return Ok(Outcome::Ended(error));
+    }
+    // One that has its number takes none when its turn comes.
+    let ticket = ticket.unwrap_or_else(|| inner.turns.enter(message.recipient, None, message.text_bytes()));
+    // Where there is no room the backend is asked all the same: its refusal is what the message ends with.
+    let room = inner.room(&message.recipient).await.map(|room| (room.max_in_flight, room.direct));
+    let (limit, direct) = room.unwrap_or((1, false));
+    inner.turns.set_limit(message.recipient, limit, direct);
+    let slot = ticket.granted().await;
+    let sending = Sending::begin(inner, message, Text::Stored, Some(slot), numbered, Try::new).await?;
+    sending.send(delivery).await
+}
+
+/// Finds out about the attempts, and waits for the ends of those that have none.
+async fn follow_attempts(
+    inner: &Arc<Inner>,
+    message: &OutboxMessage,
+    attempts: Attempts,
+) -> Result<Vec<PartState>, Error> {
     let mut parts = vec![PartState::Waiting; message.parts.into()];
     let mut looked_up = Vec::new();
-    for attempt in attempts.into_iter().map(|stored| stored.attempt) {
+    for attempt in attempts.rows.iter().map(|stored| &stored.attempt) {
         let part = usize::from(attempt.part);
         let state = match attempt.state {
             AttemptState::Settled => PartState::Settled,
             AttemptState::Failed => continue,
             AttemptState::Ready | AttemptState::Sent | AttemptState::Unknown => {
                 let ended = inner.follow(attempt.hash, AttemptRules::restore(attempt.state));
-                inner.look_up(keysend(inner, &message, &attempt)).await?;
+                inner.look_up(keysend(inner, message, attempt)).await?;
                 looked_up.push((part, ended));
                 PartState::InFlight
             }
@@ -133,6 +184,8 @@ async fn follow_parts(
             parts[part] = state;
         }
     }
+    // An end may be hours away.
+    drop(attempts);
     for (part, ended) in looked_up {
         let ended = ended.await.map_err(|_| Error::internal("the outbox lost track of a payment"))?;
         parts[part] = match ended {
@@ -144,26 +197,7 @@ async fn follow_parts(
             Ended::Unknown { .. } => PartState::Unknown,
         };
     }
-    let delivery = Delivery::restore(parts);
-    let now = inner.clock.now();
-    if delivery.next_part().is_some() && now.since(message.accepted) >= SEND_WITHIN {
-        let error = not_sent(TOO_OLD);
-        inner.store.end_message(message.id, MessageState::Failed, SendFailure::from(&error), now).await?;
-        return Ok(Outcome::Ended(error));
-    }
-    // Where there is no room the backend is asked all the same: its refusal is what the message ends with.
-    let room = inner.room(&message.recipient).await.map(|room| (room.max_in_flight, room.direct));
-    let (limit, direct) = room.unwrap_or((1, false));
-    inner.turns.set_limit(message.recipient, limit, direct);
-    let plan = Plan::of_message(&message, &body)?;
-    let sending = match ticket {
-        Some(ticket) if delivery.next_part().is_some() => {
-            let slot = ticket.granted().await;
-            Sending::at_turn(inner, message, body.into(), plan, slot, Try::new)
-        }
-        _ => Sending::new(inner, message, body.into(), plan, numbered, Try::new),
-    };
-    sending.send(delivery).await
+    Ok(parts)
 }
 
 fn not_sent(text: &str) -> Error {

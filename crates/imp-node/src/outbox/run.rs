@@ -12,17 +12,16 @@ use imp_core::retry::Try;
 use imp_core::time::UnixMillis;
 use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope, Header, PartOf};
 use imp_lightning::{Keysend, SendError};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::allowance::Allowed;
 use super::outcome::Ended;
 use super::plan::{Plan, unavailable};
-use super::running::{Running, Stage};
-use super::turns::{Numbered, Slot, Ticket};
+use super::running::Stage;
+use super::text::Text;
+use super::turns::{Numbered, Room, Slot};
 use super::{Inner, Open, failure, random};
 use crate::error::Error;
-use crate::idempotency::Claim;
 use crate::runtime::clock::Steady;
 use crate::store::outbox::{Attempt, Number, OutboxMessage, SendFailure};
 
@@ -33,9 +32,10 @@ const SLOT_POLL: Duration = Duration::from_millis(250);
 pub(super) struct Sending {
     inner: Arc<Inner>,
     message: OutboxMessage,
-    body: Arc<[u8]>,
     plan: Plan,
     /// Until it is settled or given up.
+    body: Mutex<Option<Body>>,
+    /// Likewise.
     number: Mutex<Option<Numbered>>,
     /// For the first part that is paid.
     first_slot: Mutex<Option<Slot>>,
@@ -44,6 +44,13 @@ pub(super) struct Sending {
     time: Steady,
     /// A part is lost for good, or the try is over: no further attempt is begun.
     stopped: CancellationToken,
+}
+
+/// The text of a message on its way.
+struct Body {
+    text: Arc<[u8]>,
+    /// None where nothing more is to be sent.
+    _room: Option<Room>,
 }
 
 /// Why a part was not paid.
@@ -73,35 +80,6 @@ pub(super) enum Outcome {
     Ended(Error),
 }
 
-/// A message that is not accepted yet.
-pub(super) struct New {
-    pub(super) message: OutboxMessage,
-    pub(super) body: Arc<[u8]>,
-    pub(super) plan: Plan,
-    pub(super) running: Running,
-    pub(super) permit: OwnedSemaphorePermit,
-    pub(super) claim: Option<Claim>,
-    pub(super) allowed: Option<Allowed>,
-}
-
-/// Takes a message in and sends it; without a ticket it is kept without a try.
-pub(super) async fn send_new(inner: Arc<Inner>, new: New, ticket: Option<Ticket>) {
-    let New { message, body, plan, running, permit, claim, allowed } = new;
-    let key = claim.as_ref().map(|claim| claim.key(message.id.as_bytes(), message.accepted));
-    let accepted = inner.store.accept_message(message.clone(), Arc::clone(&body), key).await;
-    drop((claim, allowed));
-    let place = match accepted {
-        Ok(place) => place,
-        Err(error) => return running.is(Stage::Ended(Err(error.into()))),
-    };
-    let open = Open { place, message: message.clone(), running, _permit: Some(permit) };
-    let Some(ticket) = ticket else { return inner.wait_in_line(open) };
-    let slot = ticket.granted().await;
-    let delivery = Delivery::new(message.parts);
-    let sent = Sending::at_turn(&inner, message, body, plan, slot, Try::new).send(delivery).await;
-    inner.conclude(open, sent);
-}
-
 impl Inner {
     /// Hands a message on after a try.
     pub(super) fn conclude(self: &Arc<Self>, open: Open, sent: Result<Outcome, Error>) {
@@ -115,41 +93,40 @@ impl Inner {
 
 impl Sending {
     /// A try that begins with its turn: with a new number, where the message has a place in the order.
-    pub(super) fn at_turn(
+    pub(super) async fn at_turn(
         inner: &Arc<Inner>,
         message: OutboxMessage,
-        body: Arc<[u8]>,
-        plan: Plan,
-        mut slot: Slot,
+        text: Text,
+        slot: Slot,
         begin: impl FnOnce(UnixMillis) -> Try,
-    ) -> Self {
-        let number = slot.take_number();
-        let mut this = Self::new(inner, message, body, plan, number, begin);
-        this.first_slot = Mutex::new(Some(slot));
-        this
+    ) -> Result<Self, Error> {
+        Self::begin(inner, message, text, Some(slot), None, begin).await
     }
 
-    /// A try with a number that the message has already.
-    pub(super) fn new(
+    /// A try that may have a number already; without a slot, of a message of which nothing more is to be sent.
+    pub(super) async fn begin(
         inner: &Arc<Inner>,
         message: OutboxMessage,
-        body: Arc<[u8]>,
-        plan: Plan,
+        text: Text,
+        mut slot: Option<Slot>,
         number: Option<Numbered>,
         begin: impl FnOnce(UnixMillis) -> Try,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let (text, plan) = inner.text(&message, text).await?;
+        let number = number.or_else(|| slot.as_mut()?.take_number());
+        let room = slot.as_mut().and_then(Slot::take_room);
         let time = Steady::new(inner.clock.now());
-        Self {
+        Ok(Self {
             inner: Arc::clone(inner),
             message,
-            body,
             plan,
+            body: Mutex::new(Some(Body { text, _room: room })),
             number: Mutex::new(number),
-            first_slot: Mutex::default(),
+            first_slot: Mutex::new(slot),
             tries: Mutex::new(begin(time.now())),
             time,
             stopped: CancellationToken::new(),
-        }
+        })
     }
 
     /// Pays for the parts that are waiting, and notes what comes of the message.
@@ -268,7 +245,8 @@ impl Sending {
     }
 
     async fn seal(&self, part: u16) -> Result<(Attempt, Option<Number>), Error> {
-        let Self { inner, message, body, plan, .. } = self;
+        let Self { inner, message, plan, .. } = self;
+        let body = self.text().ok_or_else(|| Error::internal("failed: the try is over"))?;
         let preimage = Preimage(random()?);
         let (number, floor_back) = {
             let held = self.number();
@@ -412,9 +390,17 @@ impl Sending {
         format!("; {parts} of {} parts were paid before, {sat} sat", self.message.parts)
     }
 
+    /// Nothing more is sent: gives the number back, and the text, which may be waited for longer than for anything.
     fn resolve(&self) {
         let resolved = self.number().take();
         drop(resolved);
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(body);
+    }
+
+    fn text(&self) -> Option<Arc<[u8]>> {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        body.as_ref().map(|body| Arc::clone(&body.text))
     }
 
     fn number(&self) -> MutexGuard<'_, Option<Numbered>> {

@@ -2,7 +2,10 @@
 //!
 //! A Lightning channel carries a bounded number of payments at once, so messages queue here and never fail for want of a
 //! slot. Recipients take turns. Within a recipient, parts of messages that were begun go before new messages, and new
-//! messages go in the order in which they were accepted: a message gets its number together with its first slot.
+//! messages go in the order in which they were accepted: a message gets its number together with its first slot, and with
+//! it the right to have its text in memory.
+
+mod held;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +16,7 @@ use imp_core::record::Service;
 use tokio::sync::oneshot;
 
 use crate::store::outbox::Number;
+pub(super) use held::{Barrier, Numbered, Room, Slot, Ticket};
 
 /// One slot of so many is never given to a recipient who shares channels with others.
 const SHARE_LEFT_TO_OTHERS: usize = 10;
@@ -22,15 +26,21 @@ const SHARE_LEFT_TO_OTHERS: usize = 10;
 pub(super) struct Turns {
     state: Arc<Mutex<State>>,
     stream: u32,
+    max_text_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Those to whom anything goes now.
     recipients: HashMap<NodeId, Recipient>,
+    /// The numbers of those to whom something went before: they go on where they were.
+    resting: HashMap<NodeId, Box<[(Service, Window)]>>,
     /// Recipients with somebody waiting, the next one first.
     rotation: VecDeque<NodeId>,
     /// Slots of recipients without a channel of their own: they share this node's channels.
     shared_in_flight: usize,
+    /// Bytes of the texts of messages that had their turn.
+    text_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +49,8 @@ struct Recipient {
     /// It has a channel with this node, so that nobody else's payments are in its way.
     direct: bool,
     in_flight: usize,
+    /// Messages that had their turn and are not done.
+    sending: usize,
     begun: VecDeque<oneshot::Sender<Slot>>,
     fresh: VecDeque<Waiting>,
     lines: HashMap<Service, Line>,
@@ -49,6 +61,7 @@ struct Waiting {
     ticket: oneshot::Sender<Slot>,
     /// The line whose number it needs; nothing for what is sent outside of the order.
     line: Option<Service>,
+    text_bytes: usize,
 }
 
 /// Whoever is next, and the number that goes with it.
@@ -56,6 +69,8 @@ struct Waiting {
 struct Turn {
     ticket: oneshot::Sender<Slot>,
     unused: Option<(Service, Number)>,
+    /// Of a message's first turn: bytes of its text.
+    text_bytes: Option<usize>,
 }
 
 /// The numbers of one service's messages to one recipient.
@@ -68,92 +83,35 @@ struct Line {
     blocked_by: usize,
 }
 
-/// The right to have one payment in flight. Dropping it passes the turn on.
-#[derive(Debug)]
-pub(super) struct Slot {
-    turns: Turns,
-    recipient: NodeId,
-    unused: Option<Numbered>,
-}
-
-impl Slot {
-    /// The message's number, where this is its first slot and it has a place in the order.
-    pub(super) fn take_number(&mut self) -> Option<Numbered> {
-        self.unused.take()
-    }
-}
-
-/// A number that is not resolved. Dropping it resolves it: its message is settled or given up, and nobody is to wait for
-/// it, however the work on it ended.
-#[derive(Debug)]
-pub(super) struct Numbered {
-    turns: Turns,
-    recipient: NodeId,
-    line: Service,
-    number: Number,
-}
-
-impl Numbered {
-    /// The number, as it is stored.
-    pub(super) const fn number(&self) -> Number {
-        self.number
-    }
-
-    /// The lowest number of the message's run that is not resolved, as an envelope tells it.
-    pub(super) fn floor_back(&self) -> u16 {
-        let mut state = self.turns.lock();
-        let line = state.line(self.recipient, self.line, self.turns.stream);
-        line.window(self.number.stream).map_or(0, |window| window.floor_back(self.number.seq))
-    }
-}
-
-/// A place in a recipient's queue. Dropping it leaves the queue.
-#[derive(Debug)]
-pub(super) struct Ticket(oneshot::Receiver<Slot>);
-
-impl Ticket {
-    /// Waits for the turn.
-    pub(super) async fn granted(self) -> Slot {
-        self.0.await.expect("a queued sender is dropped only with its receiver")
-    }
-}
-
-/// While this is held, the numbers of this run wait for a message of an earlier one.
-#[derive(Debug)]
-pub(super) struct Barrier {
-    turns: Turns,
-    recipient: NodeId,
-    line: Service,
-}
-
 impl Turns {
-    /// Queues for the run of the daemon that has this number.
-    pub(super) fn new(stream: u32) -> Self {
-        Self { state: Arc::default(), stream }
+    /// Queues for the run of the daemon that has this number. No message has its first turn while those that had theirs
+    /// and are not done have texts of `max_text_bytes` or more.
+    pub(super) fn new(stream: u32, max_text_bytes: usize) -> Self {
+        Self { state: Arc::default(), stream, max_text_bytes }
     }
 
     /// Notes how many payments a recipient can have in flight: over channels of its own, or over those that it shares
-    /// with others.
+    /// with others. Holds as long as anybody waits for the recipient or sends to it: enter first.
     pub(super) fn set_limit(&self, recipient: NodeId, limit: usize, direct: bool) {
         let mut state = self.lock();
-        let known = state.recipients.entry(recipient).or_default();
+        let Some(known) = state.recipients.get_mut(&recipient) else { return };
         // Payments that are under way stay counted where they were counted first.
         if known.in_flight == 0 {
             known.direct = direct;
         }
         // Whoever holds payments up on purpose must not hold up all others.
         known.limit = if known.direct { limit } else { limit - limit / SHARE_LEFT_TO_OTHERS };
-        self.grant(state);
+        self.grant(state, recipient);
     }
 
-    /// Queues a new message. Its place is taken when this returns.
-    pub(super) fn enter(&self, recipient: NodeId, line: Option<Service>) -> Ticket {
+    /// Queues a new message with a text of so many bytes. Its place is taken when this returns.
+    pub(super) fn enter(&self, recipient: NodeId, line: Option<Service>, text_bytes: usize) -> Ticket {
         let (ticket, granted) = oneshot::channel();
-        self.queue(recipient, |recipient| recipient.fresh.push_back(Waiting { ticket, line }));
+        self.queue(recipient, |recipient| recipient.fresh.push_back(Waiting { ticket, line, text_bytes }));
         Ticket(granted)
     }
 
-    /// Queues for another payment of a message that was begun.
+    /// Queues for another payment of a message that was begun and has its [`Room`].
     pub(super) fn again(&self, recipient: NodeId) -> Ticket {
         let (ticket, granted) = oneshot::channel();
         self.queue(recipient, |recipient| recipient.begun.push_back(ticket));
@@ -163,7 +121,7 @@ impl Turns {
     /// Takes up a message of an earlier run: its number in a window of that run, and a barrier for this run's numbers.
     pub(super) fn take_up(&self, recipient: NodeId, line: Service, number: Number) -> (Numbered, Barrier) {
         let mut state = self.lock();
-        let known = state.line(recipient, line, self.stream);
+        let known = state.recipient(recipient).line(line, self.stream);
         known.blocked_by += 1;
         match known.earlier.iter_mut().find(|window| window.stream() == number.stream) {
             Some(window) => {
@@ -182,22 +140,24 @@ impl Turns {
 
     fn queue(&self, recipient: NodeId, join: impl FnOnce(&mut Recipient)) {
         let mut state = self.lock();
-        join(state.recipients.entry(recipient).or_default());
+        join(state.recipient(recipient));
         if !state.rotation.contains(&recipient) {
             state.rotation.push_back(recipient);
         }
-        self.grant(state);
+        self.grant(state, recipient);
     }
 
-    /// Hands out slots until no recipient can take one.
-    fn grant(&self, mut state: MutexGuard<'_, State>) {
+    /// Hands out slots until no recipient can take one, after a change of `changed`.
+    fn grant(&self, mut state: MutexGuard<'_, State>, changed: NodeId) {
         let mut refused = Vec::new();
-        while let Some((recipient, Turn { ticket, unused })) = state.next_turn(self.stream) {
+        while let Some((recipient, Turn { ticket, unused, text_bytes })) = state.next_turn(self) {
             let unused =
                 unused.map(|(line, number)| Numbered { turns: self.clone(), recipient, line, number });
-            refused.extend(ticket.send(Slot { turns: self.clone(), recipient, unused }).err());
+            let room = text_bytes.map(|bytes| Room { turns: self.clone(), recipient, bytes });
+            refused.extend(ticket.send(Slot { turns: self.clone(), recipient, unused, room }).err());
         }
-        // A slot locks the state when it is dropped, and so does a number.
+        state.rest(changed);
+        // A slot locks the state when it is dropped, and so do a number and a room.
         drop(state);
         drop(refused);
     }
@@ -206,10 +166,11 @@ impl Turns {
 impl State {
     /// Takes the next turn: recipients with nothing in flight go before the others, and each goes to the end of the
     /// line after its turn.
-    fn next_turn(&mut self, stream: u32) -> Option<(NodeId, Turn)> {
+    fn next_turn(&mut self, turns: &Turns) -> Option<(NodeId, Turn)> {
+        self.leave_rotation();
         let shared_limit = self.shared_limit();
-        let Self { recipients, rotation, shared_in_flight } = self;
-        rotation.retain(|id| recipients.get_mut(id).is_some_and(Recipient::waits));
+        let may_begin = self.text_bytes < turns.max_text_bytes;
+        let Self { recipients, rotation, shared_in_flight, text_bytes, .. } = self;
         for idle_first in [true, false] {
             for place in 0..rotation.len() {
                 let Some(id) = rotation.get(place).copied() else { break };
@@ -218,8 +179,10 @@ impl State {
                 if !room || idle_first != (recipient.in_flight == 0) {
                     continue;
                 }
-                let Some(turn) = recipient.next(stream) else { continue };
+                let Some(turn) = recipient.next(turns.stream, may_begin) else { continue };
                 recipient.in_flight += 1;
+                recipient.sending += usize::from(turn.text_bytes.is_some());
+                *text_bytes += turn.text_bytes.unwrap_or(0);
                 *shared_in_flight += usize::from(!recipient.direct);
                 rotation.remove(place);
                 rotation.push_back(id);
@@ -237,18 +200,59 @@ impl State {
         most + most / (SHARE_LEFT_TO_OTHERS - 1)
     }
 
-    fn line(&mut self, recipient: NodeId, line: Service, stream: u32) -> &mut Line {
-        self.recipients.entry(recipient).or_default().line(line, stream)
+    /// Takes those out of the rotation for whom nobody waits any more.
+    fn leave_rotation(&mut self) {
+        let Self { recipients, rotation, .. } = self;
+        let mut left = Vec::new();
+        rotation.retain(|id| {
+            let waits = recipients.get_mut(id).is_some_and(Recipient::waits);
+            if !waits {
+                left.push(*id);
+            }
+            waits
+        });
+        for id in left {
+            self.rest(id);
+        }
+    }
+
+    /// A recipient to whom something is to go.
+    fn recipient(&mut self, id: NodeId) -> &mut Recipient {
+        let Self { recipients, resting, .. } = self;
+        recipients.entry(id).or_insert_with(|| {
+            let lines = resting.remove(&id).into_iter().flatten();
+            let lines = lines.map(|(service, window)| (service, Line::with(window))).collect();
+            Recipient { lines, ..Recipient::default() }
+        })
+    }
+
+    /// Keeps nothing but the numbers of a recipient to whom nothing goes now.
+    fn rest(&mut self, id: NodeId) {
+        if !self.recipients.get_mut(&id).is_some_and(|recipient| recipient.is_idle()) {
+            return;
+        }
+        let lines = self.recipients.remove(&id).into_iter().flat_map(|recipient| recipient.lines);
+        let windows: Box<[_]> = lines.map(|(service, line)| (service, line.window)).collect();
+        if !windows.is_empty() {
+            self.resting.insert(id, windows);
+        }
+    }
+
+    /// The line of a number that is not resolved, or of a barrier.
+    fn line(&mut self, recipient: NodeId, line: Service) -> Option<&mut Line> {
+        self.recipients.get_mut(&recipient)?.lines.get_mut(&line)
     }
 }
 
 impl Recipient {
     fn line(&mut self, line: Service, stream: u32) -> &mut Line {
-        self.lines.entry(line).or_insert_with(|| Line {
-            window: Window::new(stream),
-            earlier: Vec::new(),
-            blocked_by: 0,
-        })
+        self.lines.entry(line).or_insert_with(|| Line::with(Window::new(stream)))
+    }
+
+    /// Whether nobody waits for it, nothing goes to it, and no number of it can still be asked for.
+    fn is_idle(&mut self) -> bool {
+        let in_use = self.waits() || self.in_flight > 0 || self.sending > 0;
+        !in_use && self.lines.values().all(Line::is_idle)
     }
 
     /// Whether anybody is in the queue who has not left it.
@@ -260,17 +264,20 @@ impl Recipient {
 
     /// Who is next, with the number it gets. A message of a line that has no number to give waits, and so does what
     /// stands behind it in the same line; other lines pass.
-    fn next(&mut self, stream: u32) -> Option<Turn> {
+    fn next(&mut self, stream: u32, may_begin: bool) -> Option<Turn> {
         if self.in_flight >= self.limit {
             return None;
         }
         if let Some(ticket) = self.begun.pop_front() {
-            return Some(Turn { ticket, unused: None });
+            return Some(Turn { ticket, unused: None, text_bytes: None });
+        }
+        if !may_begin {
+            return None;
         }
         let mut full = Vec::new();
         for at in 0..self.fresh.len() {
             let Some(service) = self.fresh[at].line else {
-                return self.fresh.remove(at).map(|waiting| Turn { ticket: waiting.ticket, unused: None });
+                return self.fresh.remove(at).map(|waiting| waiting.turn(None));
             };
             if full.contains(&service) {
                 continue;
@@ -281,7 +288,7 @@ impl Recipient {
             {
                 let number = Number { stream: numbered.stream, seq: numbered.seq };
                 let unused = Some((service, number));
-                return self.fresh.remove(at).map(|waiting| Turn { ticket: waiting.ticket, unused });
+                return self.fresh.remove(at).map(|waiting| waiting.turn(unused));
             }
             full.push(service);
         }
@@ -289,40 +296,25 @@ impl Recipient {
     }
 }
 
+impl Waiting {
+    fn turn(self, unused: Option<(Service, Number)>) -> Turn {
+        Turn { ticket: self.ticket, unused, text_bytes: Some(self.text_bytes) }
+    }
+}
+
 impl Line {
+    const fn with(window: Window) -> Self {
+        Self { window, earlier: Vec::new(), blocked_by: 0 }
+    }
+
+    /// Whether none of its numbers is in use.
+    fn is_idle(&self) -> bool {
+        let mut windows = std::iter::once(&self.window).chain(&self.earlier);
+        self.blocked_by == 0 && windows.all(|window| window.unresolved().len() == 0)
+    }
+
     fn window(&mut self, stream: u32) -> Option<&mut Window> {
         std::iter::once(&mut self.window).chain(&mut self.earlier).find(|window| window.stream() == stream)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut state = self.turns.lock();
-        if let Some(recipient) = state.recipients.get_mut(&self.recipient) {
-            recipient.in_flight -= 1;
-            let shared = !recipient.direct;
-            state.shared_in_flight -= usize::from(shared);
-        }
-        self.turns.grant(state);
-    }
-}
-
-impl Drop for Numbered {
-    fn drop(&mut self) {
-        let mut state = self.turns.lock();
-        let line = state.line(self.recipient, self.line, self.turns.stream);
-        if let Some(window) = line.window(self.number.stream) {
-            window.resolve(self.number.seq);
-        }
-        self.turns.grant(state);
-    }
-}
-
-impl Drop for Barrier {
-    fn drop(&mut self) {
-        let mut state = self.turns.lock();
-        state.line(self.recipient, self.line, self.turns.stream).blocked_by -= 1;
-        self.turns.grant(state);
     }
 }
 

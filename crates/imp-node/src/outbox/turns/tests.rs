@@ -1,15 +1,58 @@
+use std::cell::RefCell;
+
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use secp256k1::{SECP256K1, SecretKey};
 
+use super::super::TEXT_BYTES;
 use super::*;
 
 fn node(n: u8) -> NodeId {
     SecretKey::from_slice(&[n; 32]).unwrap().public_key(SECP256K1).into()
 }
 
-fn turns(limit: usize) -> Turns {
-    let turns = Turns::new(7);
+/// Queues whose recipients' limits are told after each entry, as they are in the outbox.
+struct Queues {
+    turns: Turns,
+    limits: RefCell<HashMap<NodeId, (usize, bool)>>,
+}
+
+impl Queues {
+    fn new() -> Self {
+        Self { turns: Turns::new(7, TEXT_BYTES), limits: RefCell::default() }
+    }
+
+    fn set_limit(&self, recipient: NodeId, limit: usize, direct: bool) {
+        self.limits.borrow_mut().insert(recipient, (limit, direct));
+        self.turns.set_limit(recipient, limit, direct);
+    }
+
+    fn enter(&self, recipient: NodeId, line: Option<Service>) -> Ticket {
+        self.enter_with(recipient, line, 4)
+    }
+
+    fn enter_with(&self, recipient: NodeId, line: Option<Service>, text_bytes: usize) -> Ticket {
+        let ticket = self.turns.enter(recipient, line, text_bytes);
+        let (limit, direct) = self.limits.borrow()[&recipient];
+        self.turns.set_limit(recipient, limit, direct);
+        ticket
+    }
+
+    fn again(&self, recipient: NodeId) -> Ticket {
+        let ticket = self.turns.again(recipient);
+        let (limit, direct) = self.limits.borrow()[&recipient];
+        self.turns.set_limit(recipient, limit, direct);
+        ticket
+    }
+
+    fn remembers_nobody(&self) -> bool {
+        let state = self.turns.lock();
+        state.recipients.is_empty() && state.text_bytes == 0 && state.shared_in_flight == 0
+    }
+}
+
+fn turns(limit: usize) -> Queues {
+    let turns = Queues::new();
     turns.set_limit(node(1), limit, true);
     turns
 }
@@ -19,7 +62,7 @@ fn granted(ticket: &mut Ticket) -> Option<Slot> {
     (&mut ticket.0).now_or_never().map(|slot| slot.unwrap())
 }
 
-fn message(turns: &Turns, to: u8) -> Ticket {
+fn message(turns: &Queues, to: u8) -> Ticket {
     turns.enter(node(to), Some(Service::Message))
 }
 
@@ -55,7 +98,7 @@ fn parts_of_messages_that_were_begun_go_before_new_messages() {
 
 #[test]
 fn recipients_that_share_channels_take_turns() {
-    let turns = Turns::new(7);
+    let turns = Queues::new();
     for to in [1, 2, 3] {
         turns.set_limit(node(to), 2, false);
     }
@@ -74,7 +117,7 @@ fn recipients_that_share_channels_take_turns() {
 
 #[test]
 fn whoever_holds_payments_up_does_not_hold_up_others() {
-    let turns = Turns::new(7);
+    let turns = Queues::new();
     turns.set_limit(node(1), 50, false);
     turns.set_limit(node(2), 50, false);
     turns.set_limit(node(3), 50, true);
@@ -132,8 +175,8 @@ fn at_most_256_numbers_are_out_above_the_floor() {
 fn the_numbers_of_a_run_wait_for_the_messages_of_earlier_ones() {
     let turns = turns(10);
     let earlier = Number { stream: 3, seq: 40 };
-    let (earlier, barrier) = turns.take_up(node(1), Service::Message, earlier);
-    let (number, later) = turns.take_up(node(1), Service::Message, Number { stream: 3, seq: 42 });
+    let (earlier, barrier) = turns.turns.take_up(node(1), Service::Message, earlier);
+    let (number, later) = turns.turns.take_up(node(1), Service::Message, Number { stream: 3, seq: 42 });
     assert_eq!(number.floor_back(), 2);
     let mut waiting = message(&turns, 1);
     assert!(granted(&mut waiting).is_none());
@@ -169,7 +212,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #[test]
     fn slots_are_bounded_and_nobody_waits_while_one_is_free(ops in prop::collection::vec(op(), 1..200)) {
-        let turns = Turns::new(7);
+        let turns = Queues::new();
         // The first has a channel of its own, the others share.
         let direct = |to: u8| to == 1;
         let mut limits = [0, 3, 3, 3];
@@ -210,5 +253,115 @@ proptest! {
                 prop_assert!(full, "{to} waits though {taken} of {} are taken", limits[usize::from(*to)]);
             }
         }
+    }
+}
+
+#[test]
+fn texts_in_memory_are_bounded_and_messages_that_were_begun_go_on() {
+    let turns = turns(10);
+    let large = || turns.enter_with(node(1), None, TEXT_BYTES / 2);
+    let mut slots: Vec<_> = (0..2).map(|_| granted(&mut large()).unwrap()).collect();
+    let mut third = large();
+    assert!(granted(&mut third).is_none());
+    assert!(granted(&mut turns.again(node(1))).is_some(), "another payment brings no further text");
+    let room = slots[0].take_room();
+    drop(slots.remove(0));
+    assert!(granted(&mut third).is_none(), "the slot is free, the text is not gone");
+    drop(room);
+    assert!(granted(&mut third).is_some());
+}
+
+#[test]
+fn a_recipient_is_forgotten_when_nothing_goes_to_it_and_its_numbers_are_not() {
+    let turns = turns(1);
+    let mut slot = granted(&mut message(&turns, 1)).unwrap();
+    let (number, room) = (slot.take_number().unwrap(), slot.take_room());
+    drop(slot);
+    drop(room);
+    assert!(!turns.remembers_nobody(), "its number is not resolved");
+    drop(number);
+    assert!(turns.remembers_nobody());
+    let next = granted(&mut message(&turns, 1)).unwrap().take_number().unwrap();
+    assert_eq!((next.number(), next.floor_back()), (Number { stream: 7, seq: 1 }, 0));
+    drop(next);
+    drop(turns.enter(node(1), None));
+    assert_eq!(turns.turns.lock().resting.len(), 1);
+}
+
+#[test]
+fn messages_outside_of_the_order_leave_nothing_behind() {
+    let turns = turns(1);
+    drop(granted(&mut turns.enter(node(1), None)));
+    assert!(turns.remembers_nobody());
+    assert!(turns.turns.lock().resting.is_empty());
+}
+
+/// What happens to messages that have their turn.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Enter(u8, Option<Service>),
+    Again(u8),
+    Leave(usize),
+    EndPayment(usize),
+    Resolve(usize),
+    Finish(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let line = prop_oneof![Just(None), Just(Some(Service::Message)), Just(Some(Service::Federate))];
+    prop_oneof![
+        4 => (1..4_u8, line).prop_map(|(to, line)| Step::Enter(to, line)),
+        1 => (1..4_u8).prop_map(Step::Again),
+        1 => any::<usize>().prop_map(Step::Leave),
+        4 => any::<usize>().prop_map(Step::EndPayment),
+        4 => any::<usize>().prop_map(Step::Resolve),
+        4 => any::<usize>().prop_map(Step::Finish),
+    ]
+}
+
+fn drop_one<T>(of: &mut Vec<T>, at: usize) {
+    if !of.is_empty() {
+        drop(of.remove(at % of.len()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn numbers_rise_however_often_a_recipient_is_forgotten(steps in prop::collection::vec(step(), 1..200)) {
+        let turns = Queues::new();
+        for to in 1..4 {
+            turns.set_limit(node(to), 3, to == 1);
+        }
+        let (mut tickets, mut slots, mut numbers, mut rooms) = (vec![], vec![], vec![], vec![]);
+        let mut last = HashMap::new();
+        for step in steps {
+            match step {
+                Step::Enter(to, line) => tickets.push((to, turns.enter(node(to), line))),
+                Step::Again(to) => tickets.push((to, turns.again(node(to)))),
+                Step::Leave(at) => drop_one(&mut tickets, at),
+                Step::EndPayment(at) => drop_one(&mut slots, at),
+                Step::Resolve(at) => drop_one(&mut numbers, at),
+                Step::Finish(at) => drop_one(&mut rooms, at),
+            }
+            for (to, mut ticket) in std::mem::take(&mut tickets) {
+                let Some(mut slot) = granted(&mut ticket) else {
+                    tickets.push((to, ticket));
+                    continue;
+                };
+                rooms.extend(slot.take_room());
+                if let Some(number) = slot.take_number() {
+                    let next = number.number();
+                    prop_assert_eq!(next.stream, 7);
+                    let before = last.insert((to, number.line), next.seq);
+                    prop_assert!(before.is_none_or(|before| before < next.seq), "{before:?}, then {next:?}");
+                    prop_assert!(u32::from(number.floor_back()) <= next.seq);
+                    numbers.push(number);
+                }
+                slots.push(slot);
+            }
+        }
+        drop((tickets, numbers, rooms));
+        drop(slots);
+        prop_assert!(turns.remembers_nobody());
     }
 }
