@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use self::task::Task;
-use super::engine::{Place, Time};
+use super::engine::{Engine, Place};
 use super::sockets::Socket;
 
 /// Which relay to join, and where the local program is to send.
@@ -57,7 +57,8 @@ pub struct ConnectionHandle(Arc<Owner>);
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
-    time: Time,
+    /// Its threads run while anything is to run on them.
+    engine: Engine,
     /// Stops the task when it is dropped.
     stop: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -107,7 +108,8 @@ impl ConnectionHandle {
 
     /// How it is now.
     pub fn snapshot(&self) -> ConnectionSnapshot {
-        let Owner { shared, time, .. } = &*self.0;
+        let Owner { shared, engine, .. } = &*self.0;
+        let time = engine.time();
         let Ends { keep_alive, program } = *shared.ends.lock().unwrap_or_else(PoisonError::into_inner);
         ConnectionSnapshot {
             local: shared.local,
@@ -137,7 +139,7 @@ impl ConnectionHandle {
 /// Binds the sockets; what is returned must run in the runtime that is entered now.
 pub(super) fn open(
     spec: ConnectionSpec,
-    time: &Time,
+    engine: &Engine,
     place: Place,
 ) -> Result<(ConnectionHandle, impl Future<Output = ()> + Send + use<>), ConnectError> {
     let port = spec.local_port.unwrap_or(0);
@@ -151,7 +153,7 @@ pub(super) fn open(
     let far =
         StdSocket::bind(any).and_then(Socket::new).map_err(|source| ConnectError::Io { remote, source })?;
     let address = local.io.local_addr().map_err(|source| ConnectError::Taken { port, source })?;
-    let keep_alive = KeepAlive::new(time.now());
+    let keep_alive = KeepAlive::new(engine.time().now());
     let shared = Arc::new(Shared {
         local: address,
         remote,
@@ -161,7 +163,8 @@ pub(super) fn open(
         is_closed: watch::Sender::new(false),
     });
     let (stop, stopped) = oneshot::channel();
-    let task = Task::new(local, far, spec.token, keep_alive, Arc::clone(&shared), time.clone(), place);
-    let owner = Owner { shared, time: time.clone(), stop: Mutex::new(Some(stop)) };
+    let task =
+        Task::new(local, far, spec.token, keep_alive, Arc::clone(&shared), engine.time().clone(), place);
+    let owner = Owner { shared, engine: engine.clone(), stop: Mutex::new(Some(stop)) };
     Ok((ConnectionHandle(Arc::new(owner)), task.run(stopped)))
 }

@@ -42,7 +42,8 @@ impl Default for EngineOptions {
     }
 }
 
-/// Threads that run relays and connections. Clones are the same engine; all that it runs ends with the last of them.
+/// Threads that run relays and connections. Clones are the same engine; the threads end with [`Self::shutdown`], or once the
+/// last clone and the last handle are dropped.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
 
@@ -92,21 +93,21 @@ impl Engine {
         })))
     }
 
-    /// Opens a relay. It runs until it ends by itself, its handle's last clone is dropped or the engine ends.
+    /// Opens a relay. It runs until it ends by itself, its handle's last clone is dropped or the engine is shut down.
     pub fn open(&self, spec: RelaySpec) -> Result<RelayHandle, OpenError> {
-        let Inner { family, own, time, .. } = &*self.0;
         let (runtime, place) = self.place();
         let _in_runtime = runtime.enter();
-        let (handle, task) = relay::open(spec, *family, own, time, place)?;
+        let (handle, task) = relay::open(spec, self, place)?;
         runtime.spawn(task);
         Ok(handle)
     }
 
-    /// Opens a local end of another node's relay. It runs until its handle's last clone is dropped or the engine ends.
+    /// Opens a local end of another node's relay. It runs until its handle's last clone is dropped or the engine is shut
+    /// down.
     pub fn connect(&self, spec: ConnectionSpec) -> Result<ConnectionHandle, ConnectError> {
         let (runtime, place) = self.place();
         let _in_runtime = runtime.enter();
-        let (handle, task) = connection::open(spec, &self.0.time, place)?;
+        let (handle, task) = connection::open(spec, self, place)?;
         runtime.spawn(task);
         Ok(handle)
     }
@@ -135,6 +136,18 @@ impl Engine {
             Ok(panicked) => tracing::error!(panicked, "threads of relays had panicked"),
             Err(error) => tracing::error!(%error, "cannot wait for the threads of relays"),
         }
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.0.family
+    }
+
+    pub(super) fn own_ports(&self) -> &Arc<OwnPorts> {
+        &self.0.own
+    }
+
+    pub(super) fn time(&self) -> &Time {
+        &self.0.time
     }
 
     /// The thread with the least to do.

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::shared::Shared;
 use self::task::Task;
-use super::engine::{Place, Time};
+use super::engine::{Engine, Place};
 use super::sockets::{Family, OwnPorts, RelaySocket};
 
 /// Ports that are tried at random before the range is gone through.
@@ -86,7 +86,8 @@ pub struct RelayHandle(Arc<Owner>);
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
-    time: Time,
+    /// Its threads run while anything is to run on them.
+    engine: Engine,
     /// Stops the task when it is dropped.
     stop: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -134,12 +135,12 @@ impl RelayHandle {
 
     /// Its counters and sources.
     pub fn snapshot(&self) -> Snapshot {
-        self.0.shared.snapshot(&self.0.time)
+        self.0.shared.snapshot(self.0.engine.time())
     }
 
     /// Who is known on its sides, as it is to be kept; also of one that has ended.
     pub fn pins(&self) -> [Option<SavedPin>; 2] {
-        self.0.shared.saved_pins(&self.0.time)
+        self.0.shared.saved_pins(self.0.engine.time())
     }
 
     /// Changes when a source is learned or becomes firm, not with each packet.
@@ -164,11 +165,10 @@ impl RelayHandle {
 /// Binds the sockets; what is returned must run in the runtime that is entered now.
 pub(super) fn open(
     spec: RelaySpec,
-    family: Family,
-    own: &Arc<OwnPorts>,
-    time: &Time,
+    engine: &Engine,
     place: Place,
 ) -> Result<(RelayHandle, impl Future<Output = ()> + Send + use<>), OpenError> {
+    let (family, own, time) = (engine.family(), engine.own_ports(), engine.time());
     let sockets = match spec.ports {
         Ports::Drawn(range) => draw(&range, family, own)?,
         Ports::Fixed(ports) => {
@@ -194,7 +194,7 @@ pub(super) fn open(
     let ports = [sockets[0].port(), sockets[1].port()];
     let shared = Arc::new(Shared::new(ports, idle));
     let task = Task::new(sockets, rules, reached, Arc::clone(&shared), Arc::clone(own), time.clone(), place);
-    let owner = Owner { shared, time: time.clone(), stop: Mutex::new(Some(stop)) };
+    let owner = Owner { shared, engine: engine.clone(), stop: Mutex::new(Some(stop)) };
     Ok((RelayHandle(Arc::new(owner)), task.run(stopped)))
 }
 
