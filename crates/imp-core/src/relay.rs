@@ -15,6 +15,7 @@ mod keep_alive;
 mod meter;
 mod pins;
 mod rules;
+mod spans;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub use keep_alive::{
 pub use meter::Limits;
 pub use pins::{Pin, Pins, REPLACEABLE_AFTER};
 pub use rules::{Options, Rules, SideCount, Verdict};
+pub use spans::{Span, spans};
 
 /// A point in time of a clock that never steps back, in milliseconds since whenever it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,4 +7,6 @@ mod exchange;
 mod federation;
 mod order;
 mod reassembly;
+mod relay;
+mod traffic;
 mod vectors;

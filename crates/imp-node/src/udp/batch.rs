@@ -98,15 +98,6 @@ pub(super) struct Unsent {
     pub(super) why: Dropped,
 }
 
-/// What a message consists of, as far as the token goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    /// Where, from the beginning of the message.
-    pub(super) at: Range<usize>,
-    /// Whether it is one packet that is exactly the token.
-    pub(super) is_token: bool,
-}
-
 /// Runs with the buffers of this thread.
 pub(super) fn with_batch<T>(work: impl FnOnce(&mut Batch) -> T) -> T {
     BATCH.with_borrow_mut(work)
@@ -205,47 +196,6 @@ impl Outgoing {
         }
         pieces.clear();
     }
-}
-
-/// Splits a message where it has the token as a packet of its own.
-pub(super) fn spans<'a>(
-    message: &'a [u8],
-    stride: usize,
-    token: &'a [u8],
-) -> impl Iterator<Item = Span> + use<'a> {
-    let stride = if stride == 0 { message.len() } else { stride };
-    // Only packets of the token's length can be it: all of them or none, but for the last.
-    let last = if stride == 0 { 0 } else { message.len() % stride };
-    let is_worth_a_look = !token.is_empty() && (stride == token.len() || last == token.len());
-    let mut at = 0;
-    let mut is_empty_one = message.is_empty();
-    std::iter::from_fn(move || {
-        if is_empty_one {
-            is_empty_one = false;
-            return Some(Span { at: 0..0, is_token: false });
-        }
-        if at >= message.len() {
-            return None;
-        }
-        if !is_worth_a_look {
-            let span = Span { at: at..message.len(), is_token: false };
-            at = message.len();
-            return Some(span);
-        }
-        let start = at;
-        while at < message.len() {
-            let end = (at + stride).min(message.len());
-            if &message[at..end] == token {
-                if at > start {
-                    break;
-                }
-                at = end;
-                return Some(Span { at: start..end, is_token: true });
-            }
-            at = end;
-        }
-        Some(Span { at: start..at, is_token: false })
-    })
 }
 
 /// How many of the first pieces go out in one call; at least 1.

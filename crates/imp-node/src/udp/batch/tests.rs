@@ -1,4 +1,4 @@
-//! What is joined, and where the token is found.
+//! What is joined.
 
 use super::*;
 
@@ -33,31 +33,4 @@ fn what_cannot_be_joined_goes_alone() {
     assert_eq!(joinable(&[piece(0..100, 100), marked], 64), 1, "marked by a router");
     let long = [piece(0..64_000, 1_000), piece(70_000..72_000, 1_000)];
     assert_eq!(joinable(&long, 128), 1, "more bytes than a call may have");
-}
-
-fn found(message: &[u8], stride: usize) -> Vec<(Range<usize>, bool)> {
-    spans(message, stride, b"token").map(|span| (span.at, span.is_token)).collect()
-}
-
-#[test]
-fn the_token_is_found_only_as_a_whole_packet() {
-    assert_eq!(found(b"token", 5), [(0..5, true)]);
-    assert_eq!(found(b"tokentoken", 10), [(0..10, false)]);
-    assert_eq!(found(b"hellotoken", 5), [(0..5, false), (5..10, true)]);
-    assert_eq!(
-        found(b"tokentokenhelloworldtoken", 5),
-        [(0..5, true), (5..10, true), (10..20, false), (20..25, true)]
-    );
-    assert_eq!(found(b"longertoken", 6), [(0..6, false), (6..11, true)], "the last, shorter than the others");
-    assert_eq!(found(b"tokento", 5), [(0..5, true), (5..7, false)]);
-}
-
-#[test]
-fn what_has_no_token_is_one_span() {
-    assert_eq!(found(b"", 0), [(0..0, false)]);
-    assert_eq!(found(b"abcdefgh", 3), [(0..8, false)]);
-    assert_eq!(found(b"abc", 0), [(0..3, false)]);
-    let none: Vec<Span> = spans(b"", 0, b"").collect();
-    assert_eq!(none.len(), 1, "an empty packet is one, and an empty token matches nothing");
-    assert!(!none[0].is_token);
 }

@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
-use imp_core::relay::{Due, KeepAlive, Run, canonical};
+use imp_core::relay::{Due, KeepAlive, Run, canonical, spans};
 use imp_core::socket::Token;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::super::batch::{Batch, Message, Outgoing, Route, send, spans, with_batch};
+use super::super::batch::{Batch, Message, Outgoing, Route, send, with_batch};
 use super::super::engine::{Place, Time};
 use super::super::sockets::Socket;
 use super::{Ends, Shared};

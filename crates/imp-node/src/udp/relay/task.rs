@@ -6,12 +6,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use imp_core::relay::{End, Moment, Rules, Run, Side, Verdict};
+use imp_core::relay::{End, Moment, Rules, Run, Side, Verdict, spans};
 use imp_core::socket::Token;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::super::batch::{Batch, Message, Outgoing, Route, Unsent, send, spans, with_batch};
+use super::super::batch::{Batch, Message, Outgoing, Route, Unsent, send, with_batch};
 use super::super::engine::{Place, Time};
 use super::super::sockets::{OwnPorts, RelaySocket};
 use super::Shared;
