@@ -57,6 +57,12 @@ def text(request):
     return f"{request.node.name} {secrets.token_hex(6)}"
 
 
+@pytest.fixture
+def word():
+    """A name that nothing else has."""
+    return secrets.token_hex(6)
+
+
 @pytest.fixture(scope="session")
 def program():
     """program(name, package): the path of a program, or a failure that says what to install."""

@@ -307,6 +307,13 @@ class TestDocumentation:
         signature = alice.post("/v1/sign", {"msg": text}).answer()["signature"]
         self.shown(page, "SignMessage", signature)
 
+    def test_another_stream_shows_its_answers(self, alice, page, word):
+        relay = alice.post("/v1/socket/relays", {"label": word, "lifeSecs": 60}).answer()["id"]
+        page.call(self.TRY, "WatchRelays", {"id": relay, "intervalMs": "100"})
+        self.shown(page, "WatchRelays", word)
+        assert "undefined" not in page.call(self.RESULT, "WatchRelays")
+        alice.post(f"/v1/socket/relays/{relay}/stop").answer()
+
     def test_what_others_send_is_shown_and_does_nothing(self, alice, bob, page, text):
         page.call(self.TRY, "Subscribe", {})
         self.shown(page, "Subscribe", "listening")

@@ -66,8 +66,18 @@ class TestPhone:
 
     def test_fields_of_other_calls_do_no_harm(self, alice):
         """It once sent a message's fields to the socket service, whose answer must not be about them."""
-        refusal = alice.post("/v1/socket/start", {"msg": "x", "pubkey": "y"}).refusal()
-        assert refusal["code"] == 12, refusal
+        relay = alice.post("/v1/socket/start", {"msg": "x", "pubkey": "y"}).answer()
+        assert set(relay) == {"protocol", "ip", "port1", "port2"} and relay["protocol"] == "udp"
+        assert relay["port1"].startswith(":") and relay["port2"].startswith(":")
+
+    def test_an_offer_of_a_relay_has_the_keys_that_it_reads(self, alice, bob, bob_events):
+        relay = alice.post("/v1/socket/start").answer()
+        sent = alice.post("/v1/socket/sendRequest", {"pubkey": bob.pubkey}).answer()["id"]
+        event = bob_events.wait_id(sent)
+        offer = json.loads(event["data"])
+        assert (event["serviceType"], offer["recordId"]) == ("socket", "SOCKET")
+        assert {name: offer[name] for name in relay} == relay
+        assert alice.post("/v1/socket/stop").answer() == {}
 
 
 class TestBot:

@@ -5,11 +5,11 @@ import re
 import subprocess
 
 import pytest
-from node import PATIENCE, UUID4
+from node import PATIENCE, UUID4, wait_for
 
 # What stands for a value in a row below: {bob} is bob's public key, and so on. A row is the call, its body, the status
 # it is to have, and the keys of the answer. Calls that change the net's channels or spend on the chain are made so that
-# the node refuses them, since other tests need these.
+# the node refuses them, and what would shut bob out is done to {nobody}, since other tests need these.
 CALLS = [
     ("POST /v1/message/send", {"msg": "{text}", "pubkey": "{bob}"}, 200, "id"),
     ("GET /v1/message/{id}", None, 200, "id state attempts"),
@@ -35,18 +35,38 @@ CALLS = [
     ("POST /v1/node/channels/open", {"pubkey": "nonsense"}, 400, "code message details"),
     ("POST /v1/node/channels/close", {"userChannelId": "nonsense"}, 400, "code message details"),
     ("POST /v1/node/sync", None, 200, "blockHeight"),
-    ("POST /v1/federate/request", {"pubkey": "{bob}"}, 501, "code message details"),
-    ("POST /v1/federate/leave", {"pubkey": "{bob}"}, 501, "code message details"),
-    ("POST /v1/socket/sendRequest", {"pubkey": "{bob}"}, 501, "code message details"),
-    ("POST /v1/socket/start", None, 501, "code message details"),
-    ("POST /v1/socket/stop", None, 501, "code message details"),
+    ("POST /v1/federate/request", {"pubkey": "{bob}"}, 200, "id"),
+    ("POST /v1/federate/leave", {"pubkey": "{bob}"}, 200, "id"),
+    ("GET /v1/federate/peers", None, 200, "peers federatedCount pendingCount"),
+    ("GET /v1/federate/peers/{peer}", None, 200, "pubkey name impId state rights ownRights blocked withheldCount"),
+    ("POST /v1/federate/peers/{nobody}/accept", None, 400, "code message details"),
+    ("POST /v1/federate/peers/{nobody}/reject", None, 400, "code message details"),
+    ("POST /v1/federate/peers/{nobody}/rights", {"minMessageSat": 5}, 200, "pubkey rights ownRights"),
+    ("POST /v1/federate/peers/{nobody}/name", {"name": "{word}"}, 200, "pubkey name"),
+    ("POST /v1/federate/peers/{nobody}/block", None, 200, "pubkey blocked"),
+    ("POST /v1/federate/peers/{nobody}/unblock", None, 200, "pubkey blocked"),
+    ("GET /v1/federate/withheld", None, 200, "messages totalCount"),
+    ("POST /v1/socket/sendRequest", {"pubkey": "{bob}"}, 200, "id"),
+    ("POST /v1/socket/start", None, 200, "protocol ip port1 port2"),
+    ("POST /v1/socket/stop", None, 200, ""),
+    ("POST /v1/socket/relays", {"label": "{word}", "lifeSecs": 60}, 200, "id label ip port1 port2 token endsMs sides"),
+    ("GET /v1/socket/relays", None, 200, "relays"),
+    ("GET /v1/socket/relays/{relay}", None, 200, "id owner sides drops"),
+    ("POST /v1/socket/relays/{relay}/send", {"pubkey": "{bob}"}, 200, "id"),
+    ("POST /v1/socket/relays/{relay}/stop", None, 200, ""),
+    ("POST /v1/socket/connect", {"eventId": "{offer}"}, 400, "code message details"),
+    ("GET /v1/socket/connections", None, 200, "connections"),
+    ("POST /v1/socket/connections/{connection}/close", None, 200, ""),
     ("POST /v1/vpn/quote", {"pubkey": "{bob}"}, 501, "code message details"),
     ("POST /v1/vpn/contract", {"pubkey": "{bob}", "nonce": "n", "price": "100"}, 501, "code message details"),
     ("POST /v1/vpn/refresh", {"pubkey": "{bob}", "nonce": "n", "price": "100"}, 501, "code message details"),
 ]
 
-# The one call that does not end, which has its own tests below.
-STREAM = "GET /v1/subscribe"
+# The calls that do not end, which have their own tests below.
+STREAMS = {"GET /v1/subscribe", "GET /v1/socket/watch"}
+
+# A public key that no node has: that of the secret key 1.
+NOBODY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 
 
 @pytest.fixture
@@ -65,22 +85,43 @@ def curl(program):
 
 
 @pytest.fixture
-def values(alice, bob, text):
-    """What a row may name: things that the node has made."""
-    invoice = alice.post("/v1/lightning/generateinvoice", {"amount": 2}).answer()["invoice"]
-    bill = bob.post("/v1/lightning/generateinvoice", {"amount": 2}).answer()["invoice"]
+def values(alice, bob, text, word):
+    """What a row may name: things that are made when a row names them."""
+
+    def made(node, path, body, what):
+        return node.post(path, body).answer()[what]
+
+    def offer():
+        sent = made(bob, "/v1/socket/sendRequest", {"pubkey": alice.pubkey}, "id")
+        events = "/v1/events?service=socket&limit=1000"
+        wait_for("the offer", lambda: sent in [event["id"] for event in alice.get(events).answer()["events"]])
+        return sent
+
+    def peer():
+        # What has a name is remembered.
+        return made(alice, f"/v1/federate/peers/{bob.pubkey}/name", {"name": "bob"}, "pubkey")
+
+    def connection():
+        return made(alice, "/v1/socket/connect", {"eventId": offer(), "allowPrivate": True}, "id")
+
     return {
-        "bob": bob.pubkey,
-        "text": text,
-        "id": alice.send(text, bob),
-        "invoice": invoice,
-        "bill": bill,
-        "signature": alice.post("/v1/sign", {"msg": text}).answer()["signature"],
+        "bob": lambda: bob.pubkey,
+        "nobody": lambda: NOBODY,
+        "text": lambda: text,
+        "word": lambda: word,
+        "id": lambda: alice.send(text, bob),
+        "invoice": lambda: made(alice, "/v1/lightning/generateinvoice", {"amount": 2}, "invoice"),
+        "bill": lambda: made(bob, "/v1/lightning/generateinvoice", {"amount": 2}, "invoice"),
+        "signature": lambda: made(alice, "/v1/sign", {"msg": text}, "signature"),
+        "peer": peer,
+        "relay": lambda: made(alice, "/v1/socket/relays", {"label": word, "lifeSecs": 60}, "id"),
+        "offer": offer,
+        "connection": connection,
     }
 
 
 def filled(template, values):
-    return re.sub(r"\{(\w+)\}", lambda name: values[name[1]], template)
+    return re.sub(r"\{(\w+)\}", lambda name: values[name[1]](), template)
 
 
 @pytest.mark.parametrize(("call", "body", "status", "keys"), CALLS, ids=[row[0] for row in CALLS])
@@ -100,7 +141,12 @@ def test_no_call_is_left_out(repository):
     for proto in (repository / "proto").rglob("*.proto"):
         bindings |= set(re.findall(r'\(imp\.http\) = \{ (get|post): "([^"]+)" \}', proto.read_text()))
     assert len(bindings) > 20
-    assert {f"{method.upper()} {path}" for method, path in bindings} == {row[0] for row in CALLS} | {STREAM}
+    calls = {f"{method.upper()} {path}" for method, path in bindings}
+
+    def unnamed(calls):
+        return {re.sub(r"\{\w+\}", "{}", call) for call in calls}
+
+    assert unnamed(calls) == unnamed([row[0] for row in CALLS]) | STREAMS
 
 
 def test_bodies_of_every_kind_are_read(alice, bob, bob_events, curl, text, tmp_path):
@@ -160,6 +206,14 @@ def test_errors_have_the_status_object(alice, curl):
     assert (status, answer["code"]) == (400, 3), answer
 
 
+@pytest.mark.parametrize("call", ["accept", "reject", "rights", "name", "block", "unblock"])
+def test_a_page_of_another_site_decides_about_no_peer(alice, curl, call):
+    url = f"{alice.url}/v1/federate/peers/{NOBODY}/{call}"
+    for page in ("Origin: https://example.com", "Sec-Fetch-Site: cross-site"):
+        status, answer = curl("--header", page, "--data", "{}", url)
+        assert (status, answer["code"]) == (403, 7), answer
+
+
 @pytest.mark.parametrize("version", ["--http1.0", "--http1.1"])
 def test_the_stream_has_one_event_on_each_line(alice, bob, program, text, version):
     command = [program("curl"), "--silent", "--no-buffer", "--verbose", version, f"{bob.url}/v1/subscribe"]
@@ -175,6 +229,19 @@ def test_the_stream_has_one_event_on_each_line(alice, bob, program, text, versio
     finally:
         stream.kill()
         stream.wait()
+
+
+def test_relays_are_watched_line_by_line(alice, program, word):
+    relay = alice.post("/v1/socket/relays", {"label": word, "lifeSecs": 60}).answer()["id"]
+    url = f"{alice.url}/v1/socket/watch?id={relay}&intervalMs=100"
+    stream = subprocess.Popen([program("curl"), "--silent", "--no-buffer", url], stdout=subprocess.PIPE)
+    try:
+        looks = [json.loads(stream.stdout.readline()) for _ in range(2)]
+        assert [[one["label"] for one in look["result"]["relays"]] for look in looks] == [[word], [word]]
+    finally:
+        stream.kill()
+        stream.wait()
+        alice.post(f"/v1/socket/relays/{relay}/stop").answer()
 
 
 def test_the_owners_socket_serves_all_of_it(alice, bob, bob_events, curl, text):

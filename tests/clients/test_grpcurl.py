@@ -17,12 +17,12 @@ def grpcurl(alice, program):
         pytest.skip("grpcurl is built with go, and go is not installed")
     path = program("grpcurl", "none: `cargo xtask clients` builds it, and has told why it could not")
 
-    def run(*arguments, fails=False, address=alice.grpc):
+    def run(*arguments, fails=False, stdout=False, address=alice.grpc):
         *options, method = arguments
         command = [path, "-plaintext", "-max-time", "60", *options, address, *method.split()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 3)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stderr if fails else done.stdout
+        return done.stderr if fails and not stdout else done.stdout
 
     return run
 
@@ -32,7 +32,8 @@ def test_reflection_lists_the_services_of_2021_and_the_new_ones(grpcurl):
     assert {
         "federate.Federate", "socket.Socket", "messaging.Messaging", "lightning.Lightning", "vpn.VPN",
         "signing.Signing", "websocket.Websocket", "imp.node.v1.Node", "imp.events.v1.Events",
-        "imp.messaging.v1.Messages", "imp.lightning.v1.Payments", "grpc.health.v1.Health",
+        "imp.messaging.v1.Messages", "imp.lightning.v1.Payments", "imp.federate.v1.Peers", "imp.socket.v1.Relays",
+        "grpc.health.v1.Health",
     } <= services
 
 
@@ -69,8 +70,25 @@ def test_errors_show_code_text_and_reason(grpcurl):
 
 
 def test_what_is_not_there_is_unimplemented(grpcurl):
-    told = grpcurl("-d", json.dumps({}), "socket.Socket/StartSocket", fails=True)
+    told = grpcurl("-d", json.dumps({}), "vpn.VPN/RequestQuote", fails=True)
     assert "Code: Unimplemented" in told, told
+
+
+def test_a_request_to_federate_arrives(alice, bob, bob_events, grpcurl):
+    asked = json.loads(grpcurl("-d", json.dumps({"pubkey": bob.pubkey}), "federate.Federate/RequestFederate"))["id"]
+    event = bob_events.wait_id(asked)
+    assert (event["serviceType"], event["fromPubkey"]) == ("federate", alice.pubkey)
+    assert json.loads(event["data"])["type"] == "REQUEST"
+
+
+def test_relays_are_watched(grpcurl):
+    started = json.loads(grpcurl("-d", "{}", "socket.Socket/StartSocket"))
+    # The stream has no end but that of grpcurl's time.
+    watched = grpcurl("-max-time", "2", "-d", '{"interval_ms": 100}', "imp.socket.v1.Relays/WatchRelays", fails=True,
+                      stdout=True)
+    look, _ = json.JSONDecoder().raw_decode(watched)
+    assert started["port1"] in [relay["port1"] for relay in look["relays"]]
+    grpcurl("-d", "{}", "socket.Socket/StopSocket")
 
 
 def test_health_is_served(grpcurl):

@@ -1,5 +1,6 @@
 """imp-grpc-client 0.0.2 from PyPI, the Python client of 2021."""
 
+import json
 import threading
 
 import pytest
@@ -75,3 +76,21 @@ def test_a_failed_call_gives_it_nothing(alice, capsys):
 def test_its_call_for_a_later_service_fails_in_its_own_way(alice, bob, capsys):
     assert IMPClient(alice.grpc).request_quote(bob.pubkey) is None
     assert "UNIMPLEMENTED" in capsys.readouterr().out
+
+
+def test_its_calls_of_federation_arrive_and_are_answered(alice, bob, subscription):
+    for call, kind in (("request_federate", "REQUEST"), ("leave_federation", "LEAVE")):
+        answer = getattr(IMPClient(alice.grpc), call)(bob.pubkey)
+        event = subscription.wait_id(answer.id)
+        assert (event.service_type, event.from_pubkey) == ("federate", alice.pubkey)
+        assert json.loads(event.data)["type"] == kind
+
+
+def test_its_offer_of_a_relay_needs_no_start_before(alice, bob, subscription):
+    """Its own `start_socket` never worked: it sets a field that the call does not have."""
+    answer = IMPClient(alice.grpc).send_socket(bob.pubkey)
+    event = subscription.wait_id(answer.id)
+    offer = json.loads(event.data)
+    assert (event.service_type, offer["recordId"], offer["protocol"]) == ("socket", "SOCKET", "udp")
+    assert list(offer)[:5] == ["recordId", "protocol", "ip", "port1", "port2"]
+    assert alice.post("/v1/socket/stop").answer() == {}
