@@ -13,7 +13,6 @@ use std::ops::Range;
 use imp_core::relay::Dropped;
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit};
 use rustix::io::Errno;
-use tokio::io::Interest;
 
 use super::sockets::Socket;
 
@@ -30,9 +29,6 @@ const LONGEST_JOINED_BYTES: usize = 1_452;
 
 /// The most that goes out in one call: a little less than what a packet's length field can hold with any header.
 const MOST_JOINED_BYTES: usize = 65_000;
-
-/// Errors of earlier packets, which ICMP brought, that are passed over for what is received after them.
-const MOST_ERRORS: usize = 8;
 
 thread_local! {
     /// The buffers of an engine's thread, for whichever relay has its turn.
@@ -118,32 +114,15 @@ impl Batch {
 }
 
 impl Received {
-    /// Receives what waits, up to a full batch. If that may have been all, the socket's readiness is cleared.
+    /// Receives what waits, up to a full batch.
     pub(super) fn receive(&mut self, socket: &Socket) {
         let Self { room, metas, count } = self;
-        *count = 0;
         let mut places = room.chunks_exact_mut(PLACE_BYTES);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] = array::from_fn(|_| {
             let place = places.next().expect("the room has a place for each message");
             IoSliceMut::new(&mut place[..MESSAGE_BYTES])
         });
-        // It is the error that clears the readiness. A batch that is not full says that the socket is empty, which saves
-        // the call that would say so; what comes meanwhile makes it ready again.
-        let _ = socket.io.try_io(Interest::READABLE, || {
-            for _ in 0..MOST_ERRORS {
-                match socket.state.recv((&socket.io).into(), &mut slices, metas) {
-                    Ok(received) => {
-                        *count = received;
-                        let is_full = received == BATCH_SIZE;
-                        return if is_full { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                    // An earlier packet met nobody. That is no concern of those that wait here.
-                    Err(_) => {}
-                }
-            }
-            Err(io::ErrorKind::WouldBlock.into())
-        });
+        *count = socket.receive(&mut slices, metas);
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -176,7 +155,7 @@ impl Outgoing {
     pub(super) fn send(&mut self, received: &Received, route: Route<'_>, mut unsent: impl FnMut(Unsent)) {
         let Self { pieces, joined } = self;
         let room = &received.room;
-        let most = route.socket.state.max_gso_segments();
+        let most = route.socket.most_joined();
         let mut rest = pieces.as_slice();
         while let Some(first) = rest.first() {
             let count = joinable(rest, most);
@@ -234,7 +213,7 @@ fn transmit(
     unsent: &mut impl FnMut(Unsent),
 ) {
     let stride = stride.max(1);
-    let most = route.socket.state.max_gso_segments();
+    let most = route.socket.most_joined();
     let is_joined = bytes.len() > stride && stride <= LONGEST_JOINED_BYTES && most > 1;
     if is_joined && bytes.len() <= most * stride {
         match send(route, bytes, Some(stride), ecn) {
@@ -269,7 +248,7 @@ pub(super) fn send(
 ) -> io::Result<()> {
     let Route { socket, to, from } = route;
     let transmit = Transmit { destination: socket.reaches(to), ecn, contents, segment_size, src_ip: from };
-    let error = match socket.state.try_send((&socket.io).into(), &transmit) {
+    let error = match socket.send(&transmit) {
         Err(error) => error,
         Ok(()) => return Ok(()),
     };
@@ -278,11 +257,11 @@ pub(super) fn send(
         .map(Errno::raw_os_error)
         .contains(&error.raw_os_error().unwrap_or(0));
     if is_address && from.is_some() {
-        return socket.state.try_send((&socket.io).into(), &Transmit { src_ip: None, ..transmit });
+        return socket.send(&Transmit { src_ip: None, ..transmit });
     }
     // An earlier packet met nobody, which is told to the next one.
     if error.kind() == io::ErrorKind::ConnectionRefused {
-        return socket.state.try_send((&socket.io).into(), &transmit);
+        return socket.send(&transmit);
     }
     Err(error)
 }

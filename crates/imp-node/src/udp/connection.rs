@@ -152,7 +152,7 @@ pub(super) fn open(
         if remote.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let far =
         StdSocket::bind(any).and_then(Socket::new).map_err(|source| ConnectError::Io { remote, source })?;
-    let address = local.io.local_addr().map_err(|source| ConnectError::Taken { port, source })?;
+    let address = local.local_addr().map_err(|source| ConnectError::Taken { port, source })?;
     let keep_alive = KeepAlive::new(engine.time().now());
     let shared = Arc::new(Shared {
         local: address,

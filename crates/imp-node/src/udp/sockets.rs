@@ -1,18 +1,23 @@
 //! Sockets of relays: bound on all addresses, of both families where the host has both, with large buffers.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 use imp_core::relay::canonical;
-use quinn_udp::UdpSocketState;
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use tokio::net::UdpSocket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// What the kernel may keep for a socket each way, if the system allows so much: bursts come in while a thread is with other
 /// relays. It takes memory only while packets wait.
 const KERNEL_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Errors of earlier packets, which ICMP brought, that are passed over for what is received after them.
+const MOST_ERRORS: usize = 8;
 
 /// Which addresses sockets are bound on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +31,9 @@ pub(super) enum Family {
 /// A socket that receives and sends in batches.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) io: UdpSocket,
-    pub(super) state: UdpSocketState,
+    // Waits for packets only: what is sent frees room, and each time the thread would be woken to hear of it.
+    io: AsyncFd<StdSocket>,
+    state: UdpSocketState,
     is_v6: bool,
 }
 
@@ -87,7 +93,57 @@ impl Socket {
         // Best effort: the administrator's limit cuts them.
         let _ = sockopt::set_socket_recv_buffer_size(&socket, KERNEL_BUFFER_BYTES);
         let _ = sockopt::set_socket_send_buffer_size(&socket, KERNEL_BUFFER_BYTES);
-        Ok(Self { io: UdpSocket::from_std(socket)?, state, is_v6 })
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe, for the sake of types whose descriptor may change"
+        )]
+        let io = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(Self { io, state, is_v6 })
+    }
+
+    /// Ready where packets may wait; an error says that the runtime ends.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_read_ready(cx).map_ok(|_| ())
+    }
+
+    /// Receives up to a full batch; how many messages. Where that may have been all, [`Self::poll_readable`] waits again.
+    pub(super) fn receive(&self, into: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
+        let mut received = 0;
+        // It is the error that has it wait again. A batch that is not full says that the socket is empty, which saves the
+        // call that would say so; what comes meanwhile makes it ready once more.
+        let _ = self.io.try_io(Interest::READABLE, |socket| {
+            for _ in 0..MOST_ERRORS {
+                match self.state.recv(socket.into(), into, metas) {
+                    Ok(count) if count == into.len() => {
+                        received = count;
+                        return Ok(());
+                    }
+                    Ok(count) => {
+                        received = count;
+                        break;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // An earlier packet met nobody. That is no concern of those that wait here.
+                    Err(_) => {}
+                }
+            }
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        received
+    }
+
+    /// Sends in one call.
+    pub(super) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.state.try_send(self.io.get_ref().into(), transmit)
+    }
+
+    /// How many packets may go out in one call.
+    pub(super) fn most_joined(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
     }
 
     /// An address in the form in which this socket sends to it.

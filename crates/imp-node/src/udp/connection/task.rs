@@ -88,7 +88,7 @@ impl Task {
             let mut is_first = true;
             loop {
                 let socket = if is_out { &self.local } else { &self.far };
-                match socket.io.poll_recv_ready(cx) {
+                match socket.poll_readable(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Ready(Ok(())) if !is_first => {

@@ -80,7 +80,7 @@ impl Task {
         let mut has_more = false;
         for side in Side::BOTH {
             let mut is_first = true;
-            while let Poll::Ready(ready) = self.sockets[side.index()].socket.io.poll_recv_ready(cx) {
+            while let Poll::Ready(ready) = self.sockets[side.index()].socket.poll_readable(cx) {
                 if ready.is_err() {
                     // The runtime ends.
                     return Poll::Ready(End::Stopped);
