@@ -1,5 +1,7 @@
 //! The inbox under a clock that goes where it likes.
 
+mod receiving;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use imp_core::wire::envelope::{Header, PartOf};
@@ -42,45 +44,55 @@ fn node(byte: u8) -> NodeId {
 
 struct Lab {
     inbox: Inbox,
+    /// Makes the reception of each run.
+    reception: fn() -> Box<dyn Reception>,
     clock: Arc<SetClock>,
     store: SqliteStore,
     paid: u64,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Lab {
     async fn new() -> Self {
+        Self::with(|| Box::new(reception::PublishAll)).await
+    }
+
+    async fn with(reception: fn() -> Box<dyn Reception>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
         let clock = Arc::new(SetClock(AtomicU64::new(1_700_000_000_000)));
-        let inbox = Self::open(&store, &clock).await;
-        Self { inbox, clock, store, paid: 0, _dir: dir }
+        let inbox = Self::open(&store, &clock, reception()).await;
+        Self { inbox, reception, clock, store, paid: 0, dir }
     }
 
-    async fn open(store: &SqliteStore, clock: &Arc<SetClock>) -> Inbox {
+    async fn open(store: &SqliteStore, clock: &Arc<SetClock>, reception: Box<dyn Reception>) -> Inbox {
         let (store, clock) = (Arc::new(store.clone()), Arc::clone(clock) as _);
-        let reception = Box::new(reception::PublishAll);
         Inbox::open(store, clock, RecordTable::default(), node(1), [7; 32], reception).await.unwrap()
     }
 
     async fn restart(&mut self) {
-        self.inbox = Self::open(&self.store, &self.clock).await;
+        self.inbox = Self::open(&self.store, &self.clock, (self.reception)()).await;
     }
 
     /// A payment from the node with this key.
     async fn pay(&mut self, from: u8, header: Header) {
+        self.pay_sat(from, Service::Message, header, 1).await;
+    }
+
+    /// A payment of so many satoshis with a record of a service.
+    async fn pay_sat(&mut self, from: u8, service: Service, header: Header, sat: u64) {
         self.paid += 1;
         let mut preimage = [from; 32];
         preimage[..8].copy_from_slice(&self.paid.to_be_bytes());
         let preimage = Preimage(preimage);
-        let record_type = RecordTable::default().record_type(Service::Message);
+        let record_type = RecordTable::default().record_type(service);
         let carrier = CarrierBinding::keysend(&preimage);
         let binding = Binding { genesis_hash: [7; 32], recipient: node(1), record_type, carrier };
         let signature = sign_with(&key(from), &header.signing_bytes(&binding, b"text"));
         let envelope = Envelope::seal(header, b"text", signature, &node(from)).unwrap();
         let records = vec![(record_type.number(), envelope.encode())];
         let hash = preimage.payment_hash();
-        self.inbox.take(Received { hash, amount: Msat::from_sat(1), preimage, records }).await.unwrap();
+        self.inbox.take(Received { hash, amount: Msat::from_sat(sat), preimage, records }).await.unwrap();
     }
 
     /// How many events there are.

@@ -1,7 +1,9 @@
 //! What the node spends on messages that nobody at it asked for: so much a day, and so much of it for one recipient.
 //!
-//! What was spent is read from the rows, where a message that is open counts with what it may cost at most. Between the look
-//! at the rows and the commit of a new one, its share is held here.
+//! What was spent is read from the rows, where a message that is open counts with what it may cost at most. Of all, it counts
+//! for a day from its acceptance and for a day from its end, so that whoever asks and cannot be reached does not use the
+//! allowance up for as long as messages are kept; of one recipient, it counts all the time. Between the look at the rows and
+//! the commit of a new one, its share is held here.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +24,7 @@ pub const ANSWERS_REFUSED: &str = "answers_refused";
 /// The most for one recipient within [`PERIOD`].
 const MAX_FOR_ONE: Msat = Msat::from_sat(20);
 
-/// For how long what was spent counts, from the end of its message.
+/// For how long what was spent counts.
 const PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 /// The allowance.

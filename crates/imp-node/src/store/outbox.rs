@@ -118,8 +118,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// The attempts of a message, oldest first.
     async fn attempts(&self, id: MessageId) -> Result<Vec<StoredAttempt>, StoreError>;
 
-    /// What the node's own messages cost that are open or ended since a time: what they may cost at most, or what was paid
-    /// where that is known.
+    /// What the node's own messages cost that were accepted or ended since a time, and those to one recipient that are open,
+    /// whenever they were accepted: what they may cost at most, or what was paid where that is known.
     async fn answers_since(&self, time: UnixMillis, recipient: NodeId) -> Result<AnswerCost, StoreError>;
 
     /// Some messages, newest first.

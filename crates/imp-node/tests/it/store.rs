@@ -1,9 +1,11 @@
 //! The suite that every store passes.
 
+mod answers;
 mod outbox;
 mod payments;
 mod peers;
 mod sockets;
+mod withheld;
 
 use std::sync::Arc;
 

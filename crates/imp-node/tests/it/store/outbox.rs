@@ -20,7 +20,7 @@ use crate::lab::open;
 
 const NUMBER: Option<Number> = Some(Number { stream: 9, seq: 4 });
 
-fn message(n: u8, parts: u16) -> OutboxMessage {
+pub(super) fn message(n: u8, parts: u16) -> OutboxMessage {
     OutboxMessage {
         id: id(n),
         service: Service::Message,
@@ -37,7 +37,7 @@ fn message(n: u8, parts: u16) -> OutboxMessage {
     }
 }
 
-fn attempt(n: u8, part: u16, preimage: u8) -> Attempt {
+pub(super) fn attempt(n: u8, part: u16, preimage: u8) -> Attempt {
     let preimage = Preimage([preimage; 32]);
     Attempt {
         hash: preimage.payment_hash(),
@@ -61,7 +61,7 @@ fn key(text: &str, subject: u8) -> NewKey {
     }
 }
 
-fn failure(text: &str) -> SendFailure {
+pub(super) fn failure(text: &str) -> SendFailure {
     SendFailure { code: 14, reason: "NO_ROUTE".to_owned(), text: text.to_owned() }
 }
 

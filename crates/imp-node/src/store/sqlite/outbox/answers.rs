@@ -20,11 +20,11 @@ pub(super) fn cost(
     recipient: NodeId,
 ) -> Result<AnswerCost, StoreError> {
     let sql = format!(
-        "SELECT coalesce(sum(cost), 0) AS in_all,
+        "SELECT coalesce(sum(CASE WHEN recent THEN cost END), 0) AS in_all,
          coalesce(sum(CASE recipient WHEN ?2 THEN cost END), 0) AS to_one FROM (
-         SELECT recipient, {COST} AS cost FROM outbox_message
+         SELECT recipient, accepted_ms >= ?1 AS recent, {COST} AS cost FROM outbox_message
          WHERE answer_msat IS NOT NULL AND ended_ms IS NULL
-         UNION ALL SELECT recipient, {COST} FROM outbox_message
+         UNION ALL SELECT recipient, TRUE, {COST} FROM outbox_message
          WHERE answer_msat IS NOT NULL AND ended_ms >= ?1)"
     );
     let mut query = connection.prepare_cached(&sql)?;
