@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use imp_core::relay::{End, Moment, Rules, Run, Side, Verdict, spans};
+use imp_core::relay::{Dropped, End, Moment, Rules, Run, Side, Verdict, spans};
 use imp_core::socket::Token;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -158,7 +158,13 @@ impl Task {
             let run = Run::new(span.at.len() as u64, stride as u64);
             let verdict =
                 rules.take(side, message.source, run, span.is_token, now, |source| own.is_relay(source));
-            if !matches!(verdict, Verdict::Drop(_) | Verdict::Over) {
+            let is_known = match verdict {
+                // It came from who is known here, and only goes no further.
+                Verdict::Drop(why) => matches!(why, Dropped::NoPeer | Dropped::Rate),
+                Verdict::Over => false,
+                Verdict::Forward { .. } | Verdict::Echo | Verdict::Keep => true,
+            };
+            if is_known {
                 reached[side.index()] = message.reached;
             }
             match verdict {

@@ -56,6 +56,18 @@ async fn users_of_both_families_and_of_any_address_are_answered_from_where_they_
 }
 
 #[tokio::test]
+async fn who_comes_before_the_other_side_is_answered_from_where_it_sent_to() {
+    let relay = engine().open(spec()).unwrap();
+    let [first, second] = relay.ports();
+    let left = Program::at("127.0.0.1", SocketAddr::new("127.0.0.2".parse().unwrap(), first)).await;
+    left.send(b"anybody?").await;
+    wait_for(&relay, |now| now.sides[0].source == Some(left.address())).await;
+    let right = Program::new(second).await;
+    right.send(b"me").await;
+    left.expect(b"me").await;
+}
+
+#[tokio::test]
 async fn a_user_who_uses_another_of_our_addresses_is_answered_from_there() {
     let relay = engine().open(spec()).unwrap();
     let (mut left, right) = conversation(&relay).await;
