@@ -6,6 +6,7 @@
 mod config;
 mod crash;
 mod edge;
+mod federate;
 mod impd;
 mod inbox;
 mod kept;
