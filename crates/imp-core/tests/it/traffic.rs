@@ -126,7 +126,9 @@ impl Traffic {
         for span in spans(packets, stride, self.options.token.clone().as_bytes()) {
             assert_eq!(span.at.start, end, "every packet is in one span");
             end = span.at.end;
-            assert_eq!(span.is_token, &packets[span.at.clone()] == self.options.token.as_bytes());
+            for packet in packets[span.at.clone()].chunks(stride.max(1)) {
+                assert_eq!(span.is_token, packet == self.options.token.as_bytes());
+            }
             let stride = if span.is_token { span.at.len() } else { stride };
             self.take(side, source, Run::new(span.at.len() as u64, stride as u64), span.is_token);
         }
