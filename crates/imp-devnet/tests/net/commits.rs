@@ -56,7 +56,7 @@ async fn a_kill_at_each_commit_loses_and_doubles_nothing() {
 }
 
 /// Stops a node. A kill could cost its channel, which only a net's own start opens again.
-async fn stop(net: &Devnet, name: &str) {
+pub(crate) async fn stop(net: &Devnet, name: &str) {
     let pid = net.node(name).unwrap().pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
     kill_process(pid.expect("the node runs"), Signal::TERM).unwrap();
     let until = Instant::now() + PATIENCE;

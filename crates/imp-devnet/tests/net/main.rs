@@ -9,6 +9,7 @@ mod api;
 mod command_line;
 mod commits;
 mod crashes;
+mod federate;
 mod kept;
 mod lab;
 mod messages;
