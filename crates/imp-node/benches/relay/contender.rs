@@ -141,12 +141,15 @@ impl Process {
         dir: Option<TempDir>,
     ) -> io::Result<Self> {
         let dir = dir.map_or_else(tempfile::tempdir, Ok)?;
-        let mut child = Command::new(program.into())
+        let program = program.into();
+        let is_own = program.is_absolute();
+        let mut child = Command::new(program)
             .args(arguments)
             .current_dir(dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            // What other programs have to say is in their logs.
+            .stderr(if is_own { Stdio::inherit() } else { Stdio::null() })
             .spawn()?;
         let input = child.stdin.take().expect("it is a pipe");
         let output = BufReader::new(child.stdout.take().expect("it is a pipe"));

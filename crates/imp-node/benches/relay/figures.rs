@@ -13,7 +13,9 @@ pub(crate) enum Measure {
     /// Microseconds, of half the packets and of all but one in a hundred.
     P50,
     P99,
-    /// Microseconds of the relay's CPU for a packet.
+    /// Microseconds of the relay's CPU for a packet of such a flood.
+    FloodCpu(Sending, usize),
+    /// The same for few packets.
     Cpu,
     /// Packets in a hundred that were lost meanwhile.
     Lost,

@@ -71,6 +71,15 @@ pub(crate) enum Sending {
     Singles,
 }
 
+/// What arrived of a flood.
+#[derive(Clone, Copy)]
+pub(crate) struct Flood {
+    /// Packets a second, within the window.
+    pub(crate) per_sec: f64,
+    /// Packets in all, also before and after it.
+    pub(crate) packets: u64,
+}
+
 impl End {
     fn bind() -> io::Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -147,29 +156,31 @@ impl Ends {
         Ok(())
     }
 
-    /// Waits until what is under way has arrived.
-    fn settle(&self, room: &mut Room) {
+    /// Waits until what is under way has arrived, and how much that was.
+    fn settle(&self, room: &mut Room) -> usize {
+        let mut packets = 0;
         while self.receiver.is_readable(QUIET) {
-            self.receiver.drain(room);
+            packets += self.receiver.drain(room);
         }
         self.sender.drain(room);
+        packets
     }
 
-    /// Packets a second that arrive, while the sender sends as fast as it can.
-    pub(crate) fn flood(&self, route: &Route, size: usize, sending: Sending, window: Duration) -> f64 {
+    /// What arrives while the sender sends as fast as it can.
+    pub(crate) fn flood(&self, route: &Route, size: usize, sending: Sending, window: Duration) -> Flood {
         let (stop, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
-        let rate = thread::scope(|scope| {
+        let per_sec = thread::scope(|scope| {
             scope.spawn(|| self.count(size, &stop, &arrived));
             scope.spawn(|| self.send_all(route, size, sending, &stop));
             thread::sleep(WARM_UP);
             let (begun, before) = (Instant::now(), arrived.load(Ordering::Relaxed));
             thread::sleep(window);
-            let rate = (arrived.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
+            let packets = arrived.load(Ordering::Relaxed) - before;
             stop.store(true, Ordering::Relaxed);
-            rate
+            packets as f64 / begun.elapsed().as_secs_f64()
         });
-        self.settle(&mut Room::new());
-        rate
+        let late = self.settle(&mut Room::new());
+        Flood { per_sec, packets: arrived.into_inner() + late as u64 }
     }
 
     /// Microseconds from the sender's call to the receiver's, for packets one at a time, shortest first.

@@ -131,10 +131,20 @@ impl Runner {
     }
 
     fn flood(&self, sending: Sending, figures: &mut Figures) -> io::Result<()> {
-        let rate = self.ends.flood(&self.running.route, self.size, sending, FLOOD);
-        self.arrives(rate > 0.0)?;
-        figures.add(Measure::Flood(sending, self.size), self.contender, rate);
+        let before = self.cpu_time()?;
+        let flood = self.ends.flood(&self.running.route, self.size, sending, FLOOD);
+        self.arrives(flood.packets > 0)?;
+        figures.add(Measure::Flood(sending, self.size), self.contender, flood.per_sec);
+        if let (Some(before), Some(after)) = (before, self.cpu_time()?) {
+            let micros = (after - before).as_secs_f64() * 1e6 / flood.packets as f64;
+            figures.add(Measure::FloodCpu(sending, self.size), self.contender, micros);
+        }
         Ok(())
+    }
+
+    /// Of the relay; none where there is none.
+    fn cpu_time(&self) -> io::Result<Option<Duration>> {
+        self.running.process.as_ref().map(|process| process::cpu_time(process.pid())).transpose()
     }
 
     fn latency(&self, figures: &mut Figures) -> io::Result<()> {
@@ -147,12 +157,12 @@ impl Runner {
     }
 
     fn cpu(&self, figures: &mut Figures) -> io::Result<()> {
-        let Some(process) = &self.running.process else { return Ok(()) };
-        let before = process::cpu_time(process.pid())?;
+        let Some(before) = self.cpu_time()? else { return Ok(()) };
         let arrived = self.ends.arrivals(&self.running.route, self.size, CPU_PER_SEC, CPU) as f64;
-        let took = process::cpu_time(process.pid())? - before;
         self.arrives(arrived > 0.0)?;
-        figures.add(Measure::Cpu, self.contender, took.as_secs_f64() * 1e6 / arrived);
+        if let Some(after) = self.cpu_time()? {
+            figures.add(Measure::Cpu, self.contender, (after - before).as_secs_f64() * 1e6 / arrived);
+        }
         let sent = f64::from(CPU_PER_SEC) * CPU.as_secs_f64();
         figures.add(Measure::Lost, self.contender, (100.0 - arrived * 100.0 / sent).max(0.0));
         Ok(())

@@ -4,7 +4,7 @@ use crate::contender::Contender;
 use crate::figures::{Figures, Measure, Spread};
 use crate::idle::Idle;
 use crate::load::Sending;
-use crate::{CPU_PER_SEC, IDLE_RELAYS, LATENCY_PER_SEC, SIZE, SIZES};
+use crate::{CPU_PER_SEC, IDLE_RELAYS, LATENCY_PER_SEC, SIZES};
 
 /// Packets a second, as a multiple of coturn's.
 const AT_LEAST_OF_COTURN: f64 = 2.0;
@@ -15,6 +15,8 @@ const AT_LEAST_OF_MINIMAL: f64 = 0.95;
 /// Added latency, as a multiple of coturn's.
 const AT_MOST_OF_COTURN: f64 = 1.2;
 
+const SENDINGS: [(Sending, &str); 2] = [(Sending::Batches, "in batches"), (Sending::Singles, "one a call")];
+
 const IDLE_BYTES: u64 = 20_000_000;
 
 /// Less than this is not measurable: a thousandth of one CPU.
@@ -23,38 +25,27 @@ const IDLE_CPU_MS: u128 = 10;
 pub(crate) fn print(figures: &Figures, contenders: &[Contender], idle: &[(Contender, Idle)], rounds: usize) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{rounds} rounds in turn, medians (lowest-highest), all on loopback and {cores} cores");
-    for (sending, how) in [(Sending::Batches, "in batches"), (Sending::Singles, "one packet a call")] {
-        println!("\n{:20} {:>22}{:>24}{:>24}", format!("sent {how}"), "64 bytes", "512 bytes", "1200 bytes");
-        for &contender in contenders {
-            let cells = SIZES.map(|size| rate(figures.of(Measure::Flood(sending, size), contender)));
-            println!("{:20} {}", contender.name(), cells.join("  "));
-        }
+    let rate = |per_sec: f64| format!("{:.0}k", per_sec / 1000.0);
+    let micros = |micros: f64| format!("{micros:.2}");
+    for (sending, how) in SENDINGS {
+        let sizes = SIZES.map(|size| (format!("{size} bytes"), Measure::Flood(sending, size)));
+        table(&format!("packets/s, {how}"), &sizes, figures, contenders, rate);
     }
-    println!(
-        "\n{:20} {:>22}{:>24}{:>18}{:>8}",
-        format!("{SIZE} bytes"),
-        "us p50",
-        "us p99",
-        "CPU us a packet",
-        "lost"
-    );
-    for &contender in contenders {
-        let lost = figures
-            .of(Measure::Lost, contender)
-            .map_or(String::new(), |lost| format!("{:.1} %", lost.median));
-        println!(
-            "{:20} {}  {}  {:>16} {:>7}",
-            contender.name(),
-            micros(figures.of(Measure::P50, contender)),
-            micros(figures.of(Measure::P99, contender)),
-            figures.of(Measure::Cpu, contender).map_or(String::new(), |cpu| format!("{:.2}", cpu.median)),
-            lost,
-        );
+    for (sending, how) in SENDINGS {
+        let sizes = SIZES.map(|size| (format!("{size} bytes"), Measure::FloodCpu(sending, size)));
+        table(&format!("CPU us each, {how}"), &sizes, figures, contenders, micros);
     }
-    println!("  (latency at {LATENCY_PER_SEC} packets a second, CPU and losses at {CPU_PER_SEC})\n");
+    let columns =
+        [("p50", Measure::P50), ("p99", Measure::P99)].map(|(name, measure)| (name.to_owned(), measure));
+    let title = format!("latency us, {LATENCY_PER_SEC}/s");
+    table(&title, &columns, figures, contenders, |micros| format!("{micros:.0}"));
+    let columns = [("CPU us each", Measure::Cpu), ("lost %", Measure::Lost)];
+    let columns = columns.map(|(name, measure)| (name.to_owned(), measure));
+    table(&format!("{CPU_PER_SEC} packets/s"), &columns, figures, contenders, micros);
+    println!();
     for (contender, idle) in idle {
         println!(
-            "{:20} {IDLE_RELAYS} idle relays: {:.1} MB more in memory, {:.1} ms of CPU in 10 s",
+            "{:24}{IDLE_RELAYS} idle relays: {:.1} MB more in memory, {:.1} ms of CPU in 10 s",
             contender.name(),
             idle.bytes as f64 / 1e6,
             idle.cpu.as_secs_f64() * 1000.0,
@@ -64,8 +55,33 @@ pub(crate) fn print(figures: &Figures, contenders: &[Contender], idle: &[(Conten
     targets(figures, idle);
 }
 
+/// A row for each contender that has such figures.
+fn table(
+    title: &str,
+    columns: &[(String, Measure)],
+    figures: &Figures,
+    contenders: &[Contender],
+    text: impl Fn(f64) -> String,
+) {
+    print!("\n{title:24}");
+    for (name, _) in columns {
+        print!("{name:>24}");
+    }
+    println!();
+    for &contender in contenders {
+        let cells: Option<Vec<Spread>> =
+            columns.iter().map(|(_, measure)| figures.of(*measure, contender)).collect();
+        let Some(cells) = cells else { continue };
+        print!("{:24}", contender.name());
+        for Spread { median, low, high } in cells {
+            print!("{:>24}", format!("{} ({}-{})", text(median), text(low), text(high)));
+        }
+        println!();
+    }
+}
+
 fn targets(figures: &Figures, idle: &[(Contender, Idle)]) {
-    for (sending, how) in [(Sending::Batches, "in batches"), (Sending::Singles, "one a call")] {
+    for (sending, how) in SENDINGS {
         for size in SIZES {
             let flood = Measure::Flood(sending, size);
             let least = |other, least: f64| {
@@ -97,18 +113,4 @@ fn verdict(target: &str, figure: Option<(bool, String)>) {
         None => ("not measured", String::new()),
     };
     println!("target: {target:62} {word}: {figure}");
-}
-
-fn rate(spread: Option<Spread>) -> String {
-    cell(spread, |rate| format!("{:.0}k", rate / 1000.0))
-}
-
-fn micros(spread: Option<Spread>) -> String {
-    cell(spread, |micros| format!("{micros:.0}"))
-}
-
-fn cell(spread: Option<Spread>, text: impl Fn(f64) -> String) -> String {
-    let text =
-        spread.map(|spread| format!("{} ({}-{})", text(spread.median), text(spread.low), text(spread.high)));
-    format!("{:>22}", text.unwrap_or_default())
 }
