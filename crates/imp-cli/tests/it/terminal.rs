@@ -68,6 +68,23 @@ impl Terminal {
 }
 
 #[tokio::test]
+async fn a_terminal_shows_one_look_at_relays_at_a_time() {
+    let server = TestServer::start().await;
+    let terminal = Terminal::open();
+    let mut command = imp(&server.addr(), &["socket", "watch"]);
+    command.env("TERM", "xterm").stdout(Stdio::from(terminal.line.try_clone().unwrap()));
+    let child = command.spawn().unwrap();
+    let wait = async {
+        while terminal.screen().matches("\x1b[H\x1b[2JID ").count() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("two looks are shown");
+    interrupt(&child);
+    assert_eq!(code(&end_of(child).await), 0);
+}
+
+#[tokio::test]
 async fn only_a_yes_sends_bitcoin() {
     let server = TestServer::start().await;
     for (typed, exit, sent) in [("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0), ("yes\n", 0, 1)] {
