@@ -1,6 +1,7 @@
 //! Whole nodes on a simulated Lightning network, each with its own database and runtime, so that one can be killed
 //! wherever it stands.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(crate) struct TestNode {
     pub(crate) id: NodeId,
     pub(crate) store: SqliteStore,
     running: Option<(Runtime, Services)>,
+    options: NodeOptions,
+    tasks: Tasks,
     killed: bool,
 }
 
@@ -44,17 +47,27 @@ pub(crate) const EVERYTHING: Bite = Bite { events: usize::MAX, bytes: usize::MAX
 
 impl TestNode {
     pub(crate) async fn start(network: &FakeNetwork, name: &str) -> Self {
+        Self::start_with(network, name, options()).await
+    }
+
+    pub(crate) async fn start_with(network: &FakeNetwork, name: &str, options: NodeOptions) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(network, name, dir, None).await
+        Self::start_in(network, name, dir, options, None).await
     }
 
     /// A node whose store dies; it may do so while the node starts.
     pub(crate) async fn start_dying(network: &FakeNetwork, name: &str, crash: Crash) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(network, name, dir, Some(crash)).await
+        Self::start_in(network, name, dir, options(), Some(crash)).await
     }
 
-    async fn start_in(network: &FakeNetwork, name: &str, dir: Arc<TempDir>, crash: Option<Crash>) -> Self {
+    async fn start_in(
+        network: &FakeNetwork,
+        name: &str,
+        dir: Arc<TempDir>,
+        options: NodeOptions,
+        crash: Option<Crash>,
+    ) -> Self {
         let lightning = network.restart(name);
         let id = lightning.id();
         let store = open(dir.path(), crash.clone());
@@ -66,7 +79,8 @@ impl TestNode {
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
         };
-        let started = runtime.spawn(Services::start(ports, NodeOptions::default())).await.unwrap();
+        let tasks = ports.tasks.clone();
+        let started = runtime.spawn(Services::start(ports, options.clone())).await.unwrap();
         let mut node = Self {
             name: name.to_owned(),
             network: network.clone(),
@@ -74,6 +88,8 @@ impl TestNode {
             id,
             store,
             running: None,
+            options,
+            tasks,
             killed: false,
         };
         match started {
@@ -94,23 +110,36 @@ impl TestNode {
         }
         self.network.crash(&self.name);
         if let Some((runtime, services)) = self.running.take() {
+            close_ports(&runtime, &services);
             drop(services);
             runtime.shutdown_background();
         }
         self.store.close();
     }
 
+    /// Stops the node as the daemon is stopped.
+    pub(crate) async fn stop(&mut self) {
+        let tasks = self.tasks.clone();
+        self.calling(async move |_| tasks.drain(PATIENCE).await).await.unwrap().unwrap();
+        self.kill();
+    }
+
     /// Starts the node again on what it left.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        let options = self.options.clone();
+        self.restart_with(options).await
+    }
+
+    pub(crate) async fn restart_with(mut self, options: NodeOptions) -> Self {
         self.kill();
         let dir = Arc::clone(&self.dir);
-        Self::start_in(&self.network, &self.name, dir, None).await
+        Self::start_in(&self.network, &self.name, dir, options, None).await
     }
 
     pub(crate) async fn restart_dying(mut self, crash: Crash) -> Self {
         self.kill();
-        let dir = Arc::clone(&self.dir);
-        Self::start_in(&self.network, &self.name, dir, Some(crash)).await
+        let (dir, options) = (Arc::clone(&self.dir), self.options.clone());
+        Self::start_in(&self.network, &self.name, dir, options, Some(crash)).await
     }
 
     /// Begins to send, on the node's own runtime; nothing comes of it where the node dies first.
@@ -216,6 +245,24 @@ impl Drop for TestNode {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The defaults, with relays that are reached on this machine.
+pub(crate) fn options() -> NodeOptions {
+    let mut options = NodeOptions::default();
+    options.socket.server_ip = Some(Ipv4Addr::LOCALHOST.into());
+    options
+}
+
+/// The system closes the ports of a process that is killed before another can start in its place.
+fn close_ports(runtime: &Runtime, services: &Services) {
+    let Some(sockets) = services.socket.clone() else { return };
+    let (closed, wait) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        sockets.abandon().await;
+        let _ = closed.send(());
+    });
+    wait.recv_timeout(PATIENCE).expect("the ports are closed");
 }
 
 pub(crate) fn open(dir: &Path, crash: Option<Crash>) -> SqliteStore {
