@@ -63,6 +63,24 @@ impl Default for Capacity {
     }
 }
 
+/// Settings of federation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FederationOptions {
+    /// The service is switched on. Else nothing is asked, answered or renewed; rights and blocks hold all the same.
+    pub active: bool,
+    /// What the owner decided.
+    pub rules: Rules,
+    /// How many peers are remembered.
+    pub capacity: Capacity,
+}
+
+impl Default for FederationOptions {
+    /// As with an empty configuration.
+    fn default() -> Self {
+        Self { active: true, rules: Rules::default(), capacity: Capacity::default() }
+    }
+}
+
 /// What federation stands on.
 pub struct FederationPorts {
     /// Where peers are kept.
@@ -93,6 +111,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     own: NodeId,
+    active: bool,
     rules: Rules,
     capacity: Capacity,
     peers: Arc<AsyncMutex<Peers>>,
@@ -152,9 +171,9 @@ impl Federation {
     pub async fn open(
         ports: FederationPorts,
         own: NodeId,
-        rules: Rules,
-        capacity: Capacity,
+        options: FederationOptions,
     ) -> Result<Self, StoreError> {
+        let FederationOptions { active, rules, capacity } = options;
         let FederationPorts { store, outbox, clock, tasks } = ports;
         let peers = Arc::new(AsyncMutex::new(Peers::new(store.peers().await?)));
         let inner = Inner {
@@ -163,6 +182,7 @@ impl Federation {
             clock,
             tasks,
             own,
+            active,
             rules,
             capacity,
             peers,
@@ -194,17 +214,6 @@ impl Federation {
     pub async fn peer(&self, node: NodeId) -> Option<PeerView> {
         let peers = self.inner.peers.lock().await;
         peers.get(&node).map(|peer| self.inner.view(node, peer.clone()))
-    }
-
-    /// The node that has a name here.
-    pub async fn named(&self, name: &str) -> Option<NodeId> {
-        self.inner.peers.lock().await.named(name)
-    }
-
-    /// What a node may do here now, also a stranger.
-    pub async fn rights_of(&self, node: NodeId) -> Rights {
-        let peers = self.inner.peers.lock().await;
-        peers.get(&node).map_or(self.inner.rules.stranger_rights, |peer| peer.rights(&self.inner.rules))
     }
 
     /// Some peers, by key.

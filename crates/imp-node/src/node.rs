@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imp_core::amount::Msat;
-use imp_core::federation::Rules;
 use imp_core::record::RecordTable;
 use imp_lightning::LightningNode;
 
 use crate::events::Events;
-use crate::federation::{Capacity, Federation, FederationPorts};
+use crate::federation::{Federation, FederationOptions, FederationPorts};
 use crate::idempotency::Keys;
 use crate::inbox::Inbox;
 use crate::outbox::{Outbox, OutboxOptions, TEXT_BYTES};
@@ -65,9 +64,7 @@ pub struct NodeOptions {
     /// What events may take, in bytes; the oldest go first.
     pub max_event_bytes: u64,
     /// Who is federated, and who may do what.
-    pub federate: Rules,
-    /// How many peers are remembered.
-    pub peers: Capacity,
+    pub federate: FederationOptions,
     /// UDP relays.
     pub socket: SocketOptions,
     /// Where it is counted what the services do.
@@ -83,8 +80,7 @@ impl Default for NodeOptions {
             answers: Msat::from_sat(1000),
             keep_events: Duration::from_secs(365 * 24 * 3600),
             max_event_bytes: 4 << 30,
-            federate: Rules::default(),
-            peers: Capacity::default(),
+            federate: FederationOptions::default(),
             socket: SocketOptions::default(),
             metrics: Metrics::default(),
         }
@@ -143,7 +139,6 @@ impl Services {
             },
             lightning.id(),
             options.federate,
-            options.peers,
         )
         .await?;
         let inbox = Inbox::open(

@@ -123,7 +123,9 @@ impl Federation {
             // Those that it has now, or would have if it were not blocked.
             let mut open = peer.clone();
             open.blocked = false;
-            peer.own_rights = change.map(|change| change.of(open.rights(&inner.rules)));
+            if change != Some(RightsChange::default()) {
+                peer.own_rights = change.map(|change| change.of(open.rights(&inner.rules)));
+            }
             Ok(())
         })
         .await

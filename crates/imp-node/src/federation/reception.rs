@@ -100,6 +100,7 @@ impl Reception for Front {
                     receipt.count.push("socket_malformed");
                 }
             },
+            Service::Federate if !inner.active => receipt.count.push("federate_inactive"),
             Service::Federate => inner.federate(held, whole, &mut receipt).await?,
             Service::Vpn | Service::Sign => receipt.count.push("inbox_unread"),
         }

@@ -94,6 +94,7 @@ async fn due(
             change.publish.push(inner.expired_event(node)?);
             tracing::info!(peer = %node, "what was with a peer has expired");
         }
+        Some(Due::Renew) if !inner.active => peer.put_off_renewal(now),
         Some(Due::Renew) => {
             let ttl_secs = inner.rules.ttl_secs;
             let payload = Payload::Renew { imp_id: inner.rules.imp_id.clone(), ttl_secs };

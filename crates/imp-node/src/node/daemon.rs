@@ -28,7 +28,7 @@ use crate::api::unix::{self, OwnerSocket};
 use crate::api::{docs, metrics, rest, serve};
 use crate::config::{ChainSource, Config};
 use crate::events::Events;
-use crate::federation::Capacity;
+use crate::federation::FederationOptions;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::shutdown::{Shutdown, StopCause};
 use crate::runtime::tasks::Tasks;
@@ -262,8 +262,11 @@ impl Start<'_> {
             records: self.config.services.records.clone(),
             fee_limit: self.config.lightning.fee_limit,
             answers: Msat::from_sat(self.config.answers.daily_sat),
-            federate: self.config.federate.clone(),
-            peers: Capacity::default(),
+            federate: FederationOptions {
+                active: self.config.services.is_active(Service::Federate),
+                rules: self.config.federate.clone(),
+                ..FederationOptions::default()
+            },
             keep_events: Duration::from_secs(u64::from(self.config.journal.keep_days) * 24 * 3600),
             max_event_bytes: self.config.journal.max_mb.saturating_mul(1_000_000),
             socket: self.socket(),

@@ -1,6 +1,7 @@
 //! Federation between nodes on the simulated network.
 
 mod crash;
+mod edge;
 mod rights;
 mod times;
 
@@ -10,7 +11,7 @@ use imp_core::id::{MessageId, NodeId};
 use imp_core::record::Service;
 use imp_lightning::fake::{FakeNetwork, FakeOptions};
 use imp_node::error::Error;
-use imp_node::federation::Capacity;
+use imp_node::federation::{Capacity, FederationOptions};
 use imp_node::idempotency::CallKey;
 use imp_node::node::NodeOptions;
 use imp_node::service::federate::{ListPeers, PeerInfo};
@@ -30,7 +31,7 @@ pub(crate) struct Said {
 }
 
 pub(crate) fn with(rules: Rules) -> NodeOptions {
-    NodeOptions { federate: rules, ..options() }
+    NodeOptions { federate: FederationOptions { rules, ..FederationOptions::default() }, ..options() }
 }
 
 pub(crate) fn policy(policy: Policy) -> NodeOptions {
@@ -292,7 +293,8 @@ async fn a_leave_where_nothing_was_is_counted_and_not_published() {
 async fn beyond_the_bound_the_peer_that_was_silent_for_longest_makes_room() {
     let network = network(FakeOptions::default());
     let capacity = Capacity { auto: 2, pending: 1, ended: 1 };
-    let bob = TestNode::start_with(&network, "bob", NodeOptions { peers: capacity, ..options() }).await;
+    let federate = FederationOptions { capacity, ..FederationOptions::default() };
+    let bob = TestNode::start_with(&network, "bob", NodeOptions { federate, ..options() }).await;
     let mut askers = Vec::new();
     for name in ["first", "second", "third", "fourth", "fifth"] {
         let asker = TestNode::start(&network, name).await;

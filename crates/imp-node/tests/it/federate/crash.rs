@@ -8,7 +8,7 @@ use imp_core::record::Service;
 use imp_lightning::fake::FakeOptions;
 use imp_node::store::sqlite::Crash;
 
-use super::{Said, is, said, state};
+use super::{Said, has_said, is, request, said, state};
 use crate::lab::{TestNode, network, wait_for};
 
 /// Each event is there once.
@@ -94,4 +94,39 @@ async fn a_node_killed_at_any_commit_answers_what_it_was_asked_once() {
         }
     }
     assert!(died >= 4, "only {died} kills");
+}
+
+#[tokio::test]
+async fn a_node_killed_at_any_commit_of_leaving_is_federated_or_left_on_both_sides() {
+    let (mut died, mut left) = (0, 0);
+    for commit in 1..20 {
+        let network = network(FakeOptions { seed: 90 + commit, ..FakeOptions::default() });
+        let bob = TestNode::start(&network, "bob").await;
+        let alice = TestNode::start(&network, "alice").await;
+        request(&alice, bob.id).await.unwrap();
+        is(&alice, bob.id, State::Federated).await;
+        has_said(&alice, "REQUEST", 1).await;
+        let alice = alice.restart_dying(Crash::StopAfterCommit(commit)).await;
+        let to = bob.id.to_string();
+        let call = alice.calling(move |services| async move { services.federate.leave(&to, None).await });
+        wait_for("the end of the call or the kill", async || alice.store_is_dead() || call.is_finished())
+            .await;
+        let finished = !alice.store_is_dead();
+        let alice = alice.restart().await;
+        if state(&alice, bob.id).await == State::Left {
+            left += 1;
+            is(&bob, alice.id, State::Left).await;
+        } else {
+            assert_eq!(state(&bob, alice.id).await, State::Federated, "commit {commit}");
+        }
+        alice.outbox_is_done().await;
+        let what = format!("commit {commit}");
+        each_once(&said(&alice).await, &what);
+        each_once(&said(&bob).await, &what);
+        if finished {
+            break;
+        }
+        died += 1;
+    }
+    assert!(died >= 3 && left >= 3, "{died} kills, and it left {left} times");
 }
