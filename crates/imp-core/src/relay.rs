@@ -35,18 +35,23 @@ pub struct Moment(pub u64);
 impl Moment {
     /// This moment and `after` later.
     pub const fn plus(self, after: Duration) -> Self {
-        Self(self.0.saturating_add(after.as_millis() as u64))
+        Self(self.0.saturating_add(whole_millis(after)))
     }
 
     /// This moment and `before` earlier, at least the clock's beginning.
     pub const fn minus(self, before: Duration) -> Self {
-        Self(self.0.saturating_sub(before.as_millis() as u64))
+        Self(self.0.saturating_sub(whole_millis(before)))
     }
 
     /// How long ago `earlier` was.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+}
+
+const fn whole_millis(duration: Duration) -> u64 {
+    let millis = duration.as_millis();
+    if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
 }
 
 /// A side of a relay, which is one of its ports.

@@ -58,6 +58,18 @@ pub enum Verdict {
     Over,
 }
 
+impl Verdict {
+    /// Whether the source is the one that is known on its side.
+    pub const fn is_heard(self) -> bool {
+        match self {
+            Self::Forward { .. } | Self::Echo | Self::Keep | Self::Drop(Dropped::NoPeer | Dropped::Rate) => {
+                true
+            }
+            Self::Drop(_) | Self::Over => false,
+        }
+    }
+}
+
 /// The rules of one relay.
 #[derive(Clone, Debug)]
 pub struct Rules {

@@ -148,6 +148,8 @@ impl Traffic {
         self.asked += run.packets;
         let after = Side::BOTH.map(|side| self.rules.pin(side, self.now).copied());
         self.check_pins(side, source, is_token, before, after);
+        let is_known = after[side.index()].is_some_and(|pin| pin.source == source);
+        assert!(verdict.is_heard() == is_known || verdict == Verdict::Over);
         match verdict {
             Verdict::Forward { packets, to } => {
                 assert!(!is_token && packets >= 1 && packets <= run.packets);

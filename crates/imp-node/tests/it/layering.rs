@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 11] = [
+const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("node", &["tonic", "rusqlite", "ldk_node"]),
     (
         "api",
@@ -105,6 +105,21 @@ const FORBIDDEN: [(&str, &[&str]); 11] = [
             "crate::service",
             "crate::outbox::",
             "crate::inbox::",
+        ],
+    ),
+    (
+        "udp",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::config",
+            "crate::node",
+            "crate::service",
+            "crate::store",
         ],
     ),
     ("runtime", &["tonic", "axum", "rusqlite", "ldk_node", "imp_lightning", "crate::"]),

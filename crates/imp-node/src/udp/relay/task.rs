@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use imp_core::relay::{Dropped, End, Moment, Rules, Run, Side, Verdict, spans};
 use imp_core::socket::Token;
@@ -15,6 +16,9 @@ use super::super::batch::{Batch, Message, Outgoing, Route, Unsent, send, with_ba
 use super::super::engine::{Place, Time};
 use super::super::sockets::{OwnPorts, RelaySocket};
 use super::Shared;
+
+/// How far ahead the timer is set at most: a moment can be further away than a timer can wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Task {
     // Dropped in this order: who waits for the end finds the ports closed.
@@ -109,7 +113,7 @@ impl Task {
             if let Some(end) = self.rules.end(now) {
                 return Poll::Ready(end);
             }
-            timer.as_mut().reset(Instant::now() + deadline.since(now));
+            timer.as_mut().reset(Instant::now() + deadline.since(now).min(LONGEST_WAIT));
         }
         Poll::Pending
     }

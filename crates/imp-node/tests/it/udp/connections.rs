@@ -68,10 +68,10 @@ async fn a_program_that_starts_again_is_answered_at_its_new_port() {
     let engine = engine();
     let relay = engine.open(spec()).unwrap();
     let [first, second] = relay.ports();
-    let connection = engine.connect(at(second)).unwrap();
     let peer = Program::new(first).await;
     peer.send(b"hello").await;
-    wait_for(&relay, |now| now.sides.iter().all(|side| side.source.is_some())).await;
+    wait_for_drops(&relay, imp_core::relay::Dropped::NoPeer, 1).await;
+    let connection = engine.connect(at(second)).unwrap();
     for text in [b"once ", b"twice"] {
         let program = program_of(&connection).await;
         program.send(text).await;

@@ -109,6 +109,19 @@ async fn a_relay_lives_no_longer_than_its_life() {
 }
 
 #[tokio::test]
+async fn a_life_and_an_idle_time_beyond_all_time_do_not_matter() {
+    let relay = engine()
+        .open(with(|options| {
+            options.life = Some(Duration::MAX);
+            options.idle = Duration::MAX;
+            options.ends_on_idle = true;
+        }))
+        .unwrap();
+    conversation(&relay).await;
+    assert_eq!(relay.close().await, End::Stopped);
+}
+
+#[tokio::test]
 async fn a_range_without_two_free_ports_is_an_error_and_the_node_goes_on() {
     let engine = engine();
     // Three ports in a row that nobody has.

@@ -1,6 +1,6 @@
 //! What comes out is what went in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,27 +44,22 @@ async fn an_empty_packet_is_a_packet() {
 
 #[tokio::test]
 async fn users_of_both_families_and_of_any_address_are_answered_from_where_they_sent_to() {
-    let relay = engine().open(spec()).unwrap();
-    let [first, second] = relay.ports();
-    let left = Program::at("::1", SocketAddr::new("::1".parse().unwrap(), first)).await;
-    let right = Program::at("127.0.0.1", SocketAddr::new("127.0.0.2".parse().unwrap(), second)).await;
-    introduce(&relay, &left, &right).await;
-    let sides = relay.snapshot().sides;
-    assert_eq!(sides.map(|side| side.source), [Some(left.address()), Some(right.address())]);
-    right.send(b"from four to six").await;
-    left.expect(b"from four to six").await;
-}
-
-#[tokio::test]
-async fn who_comes_before_the_other_side_is_answered_from_where_it_sent_to() {
-    let relay = engine().open(spec()).unwrap();
-    let [first, second] = relay.ports();
-    let left = Program::at("127.0.0.1", SocketAddr::new("127.0.0.2".parse().unwrap(), first)).await;
-    left.send(b"anybody?").await;
-    wait_for(&relay, |now| now.sides[0].source == Some(left.address())).await;
-    let right = Program::new(second).await;
-    right.send(b"me").await;
-    left.expect(b"me").await;
+    let engine = engine();
+    // Whoever is first meets nobody, and whoever is second meets somebody.
+    for [first, second] in [["::1", "127.0.0.2"], ["127.0.0.2", "::1"], ["127.0.0.3", "127.0.0.2"]] {
+        let relay = engine.open(spec()).unwrap();
+        let [left, right] = [(first, 0), (second, 1)].map(|(ip, side): (&str, usize)| {
+            let ip: IpAddr = ip.parse().unwrap();
+            let from = if ip.is_ipv6() { "::1" } else { "127.0.0.1" };
+            Program::at(from, SocketAddr::new(ip, relay.ports()[side]))
+        });
+        let (left, right) = (left.await, right.await);
+        introduce(&relay, &left, &right).await;
+        let sides = relay.snapshot().sides;
+        assert_eq!(sides.map(|side| side.source), [Some(left.address()), Some(right.address())]);
+        right.send(b"from one to the other").await;
+        left.expect(b"from one to the other").await;
+    }
 }
 
 #[tokio::test]
