@@ -29,8 +29,8 @@ pub(super) struct Running {
     pub(super) ip: IpAddr,
     pub(super) handle: RelayHandle,
     pub(super) saved: Mutex<Saved>,
-    /// Nothing for one of an earlier run that is above a limit lowered since.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Given back when it leaves the list. Nothing for one of an earlier run that is above a limit lowered since.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 /// What of a relay is in the store.
@@ -81,6 +81,7 @@ impl Table {
         let place = self.relays.iter().find(|(_, running)| running.relay.id == id).map(|(place, _)| *place);
         let Some(running) = place.and_then(|place| self.relays.remove(&place)) else { return false };
         running.add_to(&mut self.ended);
+        running.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         true
     }
 }
@@ -93,7 +94,7 @@ impl Running {
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let saved = Mutex::new(Saved { pins: handle.pins_changed(), packets: 0 });
-        Self { relay, ip, handle, saved, _place: place }
+        Self { relay, ip, handle, saved, place: Mutex::new(place) }
     }
 
     pub(super) fn view(&self) -> RelayView {
