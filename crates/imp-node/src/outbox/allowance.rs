@@ -82,7 +82,8 @@ impl Inner {
         let Allowance { in_all, looking, held } = &self.allowance;
         let _looking = looking.lock().await;
         // A direct channel forwards nothing.
-        let direct = self.node.send_room(recipient).await.is_ok_and(|room| room.direct);
+        let direct =
+            self.node.send_room(recipient).await.is_ok_and(|room| room.direct && room.max_in_flight > 0);
         let fees = plan.amounts().iter().filter(|_| !direct).map(|amount| self.fee_limit(*amount)).sum();
         let most = plan.amounts().iter().copied().sum::<Msat>().saturating_add(fees);
         // Before the rows: what is stored in between counts twice, and never not at all.
