@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::Calls;
 use super::idempotency::call_key;
 use super::owner::require_owner;
+use crate::error::Error;
 use crate::federation::PeerView;
 use crate::service::federate::{ListPeers, PeerInfo, SetRights};
 use crate::store::inbox::Withheld;
@@ -77,7 +78,7 @@ impl Peers for Calls {
         &self,
         request: Request<proto::AcceptFederatedPeerRequest>,
     ) -> Result<Response<proto::AcceptFederatedPeerResponse>, Status> {
-        require_owner(&request)?;
+        require_owner(&request).map_err(Error::of_send)?;
         let services = self.sending(Service::Federate)?;
         let id = services.federate.accept(&request.into_inner().pubkey).await?;
         Ok(Response::new(proto::AcceptFederatedPeerResponse { id: id.to_string() }))
@@ -87,7 +88,7 @@ impl Peers for Calls {
         &self,
         request: Request<proto::RejectFederatedPeerRequest>,
     ) -> Result<Response<proto::RejectFederatedPeerResponse>, Status> {
-        require_owner(&request)?;
+        require_owner(&request).map_err(Error::of_send)?;
         let services = self.sending(Service::Federate)?;
         let id = services.federate.reject(&request.into_inner().pubkey).await?;
         Ok(Response::new(proto::RejectFederatedPeerResponse { id: id.to_string() }))
