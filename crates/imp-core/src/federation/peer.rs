@@ -356,7 +356,9 @@ impl Peer {
         self.until = Some(now.plus(Duration::from_secs(secs)));
     }
 
+    /// Notes a question. One that is asked once more, because it could not be sent, is the newest again.
     fn ask(&mut self, ask: Ask) {
+        self.asks.retain(|open| open.id != ask.id);
         if self.asks.len() == MAX_ASKS {
             self.asks.remove(0);
         }
