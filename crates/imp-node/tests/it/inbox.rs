@@ -1,5 +1,7 @@
 //! What strangers may send: envelopes that are damaged, foreign, repeated, early, or not text.
 
+mod answers;
+
 use std::sync::Arc;
 
 use imp_core::amount::Msat;
@@ -31,10 +33,21 @@ impl Stranger {
 
     /// The bytes of an envelope for `to`, bound to a payment.
     async fn envelope(&self, to: NodeId, header: Header, chunk: &[u8], preimage: &Preimage) -> Vec<u8> {
+        self.envelope_of(messages(), to, header, chunk, preimage).await
+    }
+
+    async fn envelope_of(
+        &self,
+        record_type: RecordType,
+        to: NodeId,
+        header: Header,
+        chunk: &[u8],
+        preimage: &Preimage,
+    ) -> Vec<u8> {
         let binding = Binding {
             genesis_hash: Network::Regtest.genesis_hash(),
             recipient: to,
-            record_type: messages(),
+            record_type,
             carrier: CarrierBinding::keysend(preimage),
         };
         let signature = self.node.sign(&header.signing_bytes(&binding, chunk)).await.unwrap();
