@@ -31,7 +31,13 @@ pub trait Store:
 }
 
 impl<T> Store for T where
-    T: OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore + FederateStore
+    T: OutboxStore
+        + InboxStore
+        + JournalStore
+        + IdempotencyStore
+        + PaymentStore
+        + SocketStore
+        + FederateStore
 {
 }
 
