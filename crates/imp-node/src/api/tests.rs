@@ -11,6 +11,7 @@ mod http1;
 mod messages;
 mod payments;
 mod rest;
+mod sockets;
 mod unix;
 
 use std::net::SocketAddr;
