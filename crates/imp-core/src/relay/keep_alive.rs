@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::Moment;
 
-/// How often a relay that answers is told that this end is there. NAT keeps a binding for two minutes at least (RFC 4787
-/// REQ-5) and often for less; RFC 8085 section 3.5 asks for no more than one in 15 s where it can be, and boxes that forget
-/// within 20 s are common enough.
+/// How often a relay that answers is told that this end is there. RFC 8085 section 3.5 asks for 15 s at least, for what is sent
+/// for NAT alone; this is to notice as well that the relay is gone, and two in a row may be lost before [`GIVE_UP_AFTER`].
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// The pause after the first one; it doubles while nothing has been heard, up to [`KEEP_ALIVE_EVERY`].
