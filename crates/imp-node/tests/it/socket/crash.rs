@@ -57,13 +57,11 @@ async fn killed_at(commit: u64) -> bool {
 
 #[tokio::test]
 async fn a_kill_at_any_commit_leaves_a_relay_or_its_end() {
-    let mut died = 0;
     for commit in 1..30 {
         if killed_at(commit).await {
-            assert!(died >= 5, "only {died} kills hit");
+            assert!(commit > 5, "only {} kills hit", commit - 1);
             return;
         }
-        died += 1;
     }
     panic!("the walk does not end");
 }

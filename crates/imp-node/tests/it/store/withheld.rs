@@ -44,7 +44,7 @@ async fn page(
 async fn withheld_messages_are_listed_newest_first_page_by_page_and_by_sender() {
     let (_dir, store) = store();
     assert_eq!(page(&store, None, 10, None).await, WithheldPage::default());
-    let of = |n: u64| withheld(n, if n % 3 == 0 { other() } else { node() });
+    let of = |n: u64| withheld(n, if n.is_multiple_of(3) { other() } else { node() });
     withhold(&store, (0..7).map(of).collect()).await;
     let mut seen = Vec::new();
     let (mut before, mut pages) = (None, 0);
