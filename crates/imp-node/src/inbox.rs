@@ -182,7 +182,7 @@ impl Inbox {
         };
         change.count.push("inbox_parts");
         self.commit(line, change).await?;
-        if self.is_beyond_bounds(&(sender, service)) {
+        if self.is_beyond_bounds(sender) {
             // What this one payment brought is less than one turn takes away.
             self.keep_within_bounds(now).await?;
         }
@@ -276,9 +276,10 @@ impl Inbox {
         }
     }
 
-    /// Whether it is worth looking for what must go, after a change of one line.
-    fn is_beyond_bounds(&self, key: &(NodeId, Service)) -> bool {
-        self.unfinished.get(key).is_some_and(|bytes| *bytes > MAX_UNFINISHED_BYTES_PER_SENDER)
+    /// Whether it is worth looking for what must go, after a change of a line of this sender.
+    fn is_beyond_bounds(&self, sender: NodeId) -> bool {
+        let of_sender = READ.iter().filter_map(|service| self.unfinished.get(&(sender, *service)));
+        of_sender.sum::<usize>() > MAX_UNFINISHED_BYTES_PER_SENDER
             || self.unfinished_in_all > MAX_UNFINISHED_BYTES
             || self.too_much_held().is_some()
     }
