@@ -18,7 +18,7 @@ use crate::lab::Lab;
 use crate::namespaces;
 
 /// What one case may take. A wait that fails is over before, and says what it waited for.
-const CASE_PATIENCE: Duration = Duration::from_secs(100);
+const CASE_PATIENCE: Duration = Duration::from_secs(150);
 
 /// A case that runs.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
