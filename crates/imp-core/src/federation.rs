@@ -19,10 +19,12 @@ mod peer;
 mod receive;
 mod rights;
 mod rules;
+mod state;
 
 pub use ask::{Ask, AskKind, MAX_ASKS};
 pub use payload::{MAX_IMP_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_REASON_BYTES, Payload, PayloadError, TTL_SECS};
-pub use peer::{AskedBy, Before, Due, Peer, REQUEST_LASTS, Standing, State};
+pub use peer::{Before, Due, Peer, REQUEST_LASTS};
 pub use receive::{Incoming, Received};
 pub use rights::{Denial, Rights};
 pub use rules::{Policy, Rules};
+pub use state::{AskedBy, Standing, State};

@@ -1,6 +1,7 @@
 //! What comes of what a peer says.
 
-use super::peer::{AskedBy, Peer, Standing, State, asked_too};
+use super::peer::Peer;
+use super::state::{AskedBy, Standing, State, asked_too};
 use super::{Denial, Payload, Policy, Rules};
 use crate::id::{MessageId, NodeId};
 use crate::time::UnixMillis;
