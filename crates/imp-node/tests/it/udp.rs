@@ -6,6 +6,8 @@ mod packets;
 mod sources;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use imp_core::relay::{Dropped, Limits, Options};
@@ -31,10 +33,21 @@ fn token() -> Token {
     Token::from_random(TOKEN)
 }
 
-/// Ports anywhere, no limit that a test reaches, no end by itself.
+/// Ports of each test, so that none finds one of its own taken by another. The system gives none of these by itself.
+fn ports() -> RangeInclusive<u16> {
+    static TESTS: AtomicU16 = AtomicU16::new(0);
+    thread_local! {
+        static TEST: u16 = TESTS.fetch_add(1, Ordering::Relaxed);
+    }
+    // A test runs on a thread of its own.
+    let low = 10_000 + 400 * TEST.with(|test| test % 55);
+    low..=low + 399
+}
+
+/// No limit that a test reaches, and no end by itself.
 fn spec() -> RelaySpec {
     RelaySpec {
-        ports: Ports::Drawn(10_000..=32_000),
+        ports: Ports::Drawn(ports()),
         options: Options {
             idle: Duration::from_secs(120),
             ends_on_idle: false,

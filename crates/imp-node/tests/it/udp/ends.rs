@@ -65,7 +65,7 @@ async fn a_relay_passes_no_more_bytes_than_it_has() {
 #[tokio::test]
 async fn a_relay_that_is_silent_on_both_sides_ends_and_one_that_is_used_does_not() {
     let engine = engine();
-    let idle = Duration::from_millis(400);
+    let idle = Duration::from_secs(1);
     let open = || {
         engine.open(with(|options| {
             options.idle = idle;
@@ -94,7 +94,7 @@ async fn a_relay_that_is_silent_on_both_sides_ends_and_one_that_is_used_does_not
 
 #[tokio::test]
 async fn a_relay_lives_no_longer_than_its_life() {
-    let life = Duration::from_millis(300);
+    let life = Duration::from_secs(1);
     let relay = engine().open(with(|options| options.life = Some(life))).unwrap();
     let (left, _right) = conversation(&relay).await;
     let ended = timeout(PATIENCE, async {
