@@ -231,14 +231,16 @@ mod tests {
         let _in_runtime = runtime.enter();
         let elsewhere: IpAddr = "203.0.113.5".parse().unwrap();
         let own = Arc::new(OwnPorts::new(vec![elsewhere]));
-        let socket = RelaySocket::bind(Family::of_this_host(), 0, &own).unwrap();
-        let port = socket.port();
-        for ip in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "203.0.113.5"] {
-            assert!(own.is_relay(SocketAddr::new(ip.parse().unwrap(), port)), "{ip}");
+        for family in [Family::of_this_host(), Family::V4] {
+            let socket = RelaySocket::bind(family, 0, &own).unwrap();
+            let port = socket.port();
+            for ip in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "203.0.113.5"] {
+                assert!(own.is_relay(SocketAddr::new(ip.parse().unwrap(), port)), "{ip}");
+            }
+            assert!(!own.is_relay(SocketAddr::new("203.0.113.6".parse().unwrap(), port)));
+            assert!(!own.is_relay(SocketAddr::new(elsewhere, port ^ 1)));
+            drop(socket);
+            assert!(!own.is_relay(SocketAddr::new(elsewhere, port)));
         }
-        assert!(!own.is_relay(SocketAddr::new("203.0.113.6".parse().unwrap(), port)));
-        assert!(!own.is_relay(SocketAddr::new(elsewhere, port ^ 1)));
-        drop(socket);
-        assert!(!own.is_relay(SocketAddr::new(elsewhere, port)));
     }
 }
