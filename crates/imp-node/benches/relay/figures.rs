@@ -35,6 +35,13 @@ pub(crate) struct Spread {
     pub(crate) high: f64,
 }
 
+/// The geometric mean of what was found in each round, since a half and a double cancel out, and its standard error.
+#[derive(Clone, Copy)]
+pub(crate) struct Ratio {
+    pub(crate) mean: f64,
+    pub(crate) error: f64,
+}
+
 impl Figures {
     pub(crate) fn add(&mut self, measure: Measure, contender: Contender, figure: f64) {
         self.rounds.entry((measure, contender)).or_default().push(figure);
@@ -45,24 +52,23 @@ impl Figures {
     }
 
     /// One contender's figures as multiples of another's in the same round.
-    pub(crate) fn ratio(&self, measure: Measure, ours: Contender, theirs: Contender) -> Option<Spread> {
-        self.compare(measure, ours, theirs, |ours, theirs| ours / theirs)
+    pub(crate) fn ratio(&self, measures: &[Measure], ours: Contender, theirs: Contender) -> Option<Ratio> {
+        let mut logs = Vec::new();
+        for measure in measures {
+            let (ours, theirs) = (self.rounds.get(&(*measure, ours))?, self.rounds.get(&(*measure, theirs))?);
+            logs.extend(ours.iter().zip(theirs).map(|(ours, theirs)| (ours / theirs).ln()));
+        }
+        let count = logs.len() as f64;
+        let mean = logs.iter().sum::<f64>() / count;
+        let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+        Some(Ratio { mean: mean.exp(), error: mean.exp() * (variance / count).sqrt() })
     }
 
-    /// How much it adds to what there is without a relay.
+    /// How much it adds to what there is without a relay in the same round.
     pub(crate) fn added(&self, measure: Measure, contender: Contender) -> Option<Spread> {
-        self.compare(measure, contender, Contender::Bare, |with, without| with - without)
-    }
-
-    fn compare(
-        &self,
-        measure: Measure,
-        one: Contender,
-        other: Contender,
-        compared: impl Fn(f64, f64) -> f64,
-    ) -> Option<Spread> {
-        let (one, other) = (self.rounds.get(&(measure, one))?, self.rounds.get(&(measure, other))?);
-        Spread::of(one.iter().zip(other).map(|(one, other)| compared(*one, *other)))
+        let with = self.rounds.get(&(measure, contender))?;
+        let without = self.rounds.get(&(measure, Contender::Bare))?;
+        Spread::of(with.iter().zip(without).map(|(with, without)| with - without))
     }
 }
 

@@ -31,10 +31,10 @@ const HEAD_BYTES: usize = 16;
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Flood before it is measured.
-const WARM_UP: Duration = Duration::from_millis(50);
+const WARM_UP: Duration = Duration::from_millis(30);
 
 /// How long a queue that is worked off stays empty.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(30);
 
 /// What packets' times are told by.
 static CLOCK: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -5,7 +5,7 @@
 //! process of its own. Turns are short and there are many, and each is compared with those of the same round, because
 //! machines are noisy. Coturn and socat are Debian's; without them their rows are missing.
 //!
-//! `cargo xtask bench --bench relay [-- ROUNDS] [--plot FILE] [NAME..]`; 15 rounds unless told otherwise, about four
+//! `cargo xtask bench --bench relay [-- ROUNDS] [--plot FILE] [NAME..]`; 30 rounds unless told otherwise, about five
 //! minutes; NAMEs (bare, minimal, ours, coturn, socat) leave out the others.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
@@ -37,17 +37,17 @@ const SIZES: [usize; 3] = [64, 512, 1200];
 const SIZE: usize = 512;
 
 /// What coturn was told at the start is forgotten after five minutes.
-const MOST_ROUNDS: usize = 30;
+const MOST_ROUNDS: usize = 50;
 
 // Each turn is short, so that all have the same share of whatever else the machine does.
 
-const FLOOD: Duration = Duration::from_millis(150);
+const FLOOD: Duration = Duration::from_millis(100);
 
 const LATENCY_PER_SEC: u32 = 1000;
-const LATENCY: Duration = Duration::from_millis(500);
+const LATENCY: Duration = Duration::from_millis(300);
 
 const CPU_PER_SEC: u32 = 30_000;
-const CPU: Duration = Duration::from_millis(500);
+const CPU: Duration = Duration::from_millis(300);
 
 const IDLE_RELAYS: usize = 1000;
 
@@ -62,7 +62,7 @@ fn main() -> io::Result<()> {
 }
 
 fn compare(words: &[&str]) -> io::Result<()> {
-    let rounds = words.iter().find_map(|word| word.parse().ok()).unwrap_or(15).clamp(1, MOST_ROUNDS);
+    let rounds = words.iter().find_map(|word| word.parse().ok()).unwrap_or(30).clamp(1, MOST_ROUNDS);
     let plot = words.iter().skip_while(|word| **word != "--plot").nth(1);
     let chosen = |contender: &Contender| words.contains(&contender.word());
     let all = !Contender::ALL.iter().any(chosen);
