@@ -39,12 +39,17 @@ pub fn refused(source: SocketAddr, allow_private: bool, is_own: impl FnOnce() ->
 
 /// Whether an address is private or link-local: 10/8, 172.16/12, 192.168/16 (RFC 1918), 100.64/10 (RFC 6598), 169.254/16
 /// (RFC 3927), fc00::/7 (RFC 4193), fe80::/10 (RFC 4291), fec0::/10 (RFC 3879), or an IPv6 address by which such an IPv4
-/// address is reached. Loopback is not.
+/// address is reached. Loopback is not; another machine's, as it is written for a translator or tunnel, is.
 pub fn is_private(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
     match carried(ip) {
         IpAddr::V4(v4) => {
             let [first, second, ..] = v4.octets();
-            v4.is_private() || v4.is_link_local() || (first == 100 && second & 0b1100_0000 == 64)
+            v4.is_private()
+                || v4.is_link_local()
+                || (first == 100 && second & 0b1100_0000 == 64)
+                // It would be the loopback of whoever takes it out of its IPv6 address.
+                || (v4.is_loopback() && ip.is_ipv6())
         }
         IpAddr::V6(v6) => {
             v6.is_unique_local()
@@ -57,17 +62,18 @@ pub fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// 255.255.255.255, or all zeros, which RFC 1122 section 3.3.6 has hosts take for the same.
+/// 240/4 (RFC 1112 section 4), of which 255.255.255.255 is one and which no machine has; or 0/8 (RFC 1122 section 3.2.1.3),
+/// of whose address 0.0.0.0 section 3.3.6 has hosts take it for a broadcast.
 fn is_broadcast(ip: IpAddr) -> bool {
     match carried(ip) {
-        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_unspecified(),
+        IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 240..=255),
         IpAddr::V6(v6) => v6.is_unspecified(),
     }
 }
 
 /// The IPv4 address that an IPv6 address stands for: v4-mapped, v4-compatible (RFC 4291 section 2.5.5), NAT64 (RFC 6052) or
 /// 6to4 (RFC 3056); else the address itself.
-fn carried(ip: IpAddr) -> IpAddr {
+pub fn carried(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
@@ -135,6 +141,9 @@ mod tests {
             "64:ff9b::a00:1",
             "64:ff9b:1::1",
             "2002:a00:1::1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::1",
         ];
         for ip in private {
             assert_eq!(of(ip), Some(Dropped::PrivateSource), "{ip}");
@@ -154,6 +163,17 @@ mod tests {
             ("239.255.255.255", Dropped::Multicast),
             ("ff02::1", Dropped::Multicast),
             ("::ffff:224.0.0.1", Dropped::Multicast),
+            ("0.1.2.3", Dropped::Broadcast),
+            ("::ffff:0.1.2.3", Dropped::Broadcast),
+            ("240.0.0.1", Dropped::Broadcast),
+            ("64:ff9b::f000:1", Dropped::Broadcast),
+            ("64:ff9b::1:203", Dropped::Broadcast),
+            ("64:ff9b::", Dropped::Broadcast),
+            ("2002:f000:1::1", Dropped::Broadcast),
+            ("2002:1:203::1", Dropped::Broadcast),
+            ("2002:e000:1::1", Dropped::Multicast),
+            ("::240.0.0.1", Dropped::Broadcast),
+            ("::ffff:240.0.0.1", Dropped::Broadcast),
         ];
         for (ip, why) in never {
             let source = SocketAddr::new(ip.parse().unwrap(), 9);
