@@ -19,13 +19,13 @@ mod spans;
 
 use std::time::Duration;
 
-pub use admission::{canonical, is_private, refused};
+pub use admission::{canonical, carried, is_private, refused};
 pub use keep_alive::{
     Due, FIRST_KEEP_ALIVE, GIVE_UP_AFTER, KEEP_ALIVE_EVERY, KeepAlive, State as KeepAliveState,
 };
 pub use meter::Limits;
 pub use pins::{Pin, Pins, REPLACEABLE_AFTER};
-pub use rules::{Options, Rules, SideCount, Verdict};
+pub use rules::{ECHO_EVERY, Options, Rules, SideCount, Verdict};
 pub use spans::{Span, spans};
 
 /// A point in time of a clock that never steps back, in milliseconds since whenever it began.
@@ -119,7 +119,8 @@ pub enum Dropped {
     OtherSource,
     /// The source is a relay socket of this node: packets would go round for ever.
     OwnRelay,
-    /// The source is the limited broadcast address, in either form (RFC 1122 section 3.3.6).
+    /// The source is the limited broadcast address, in either form (RFC 1122 section 3.3.6), or of 0/8 or 240/4, which are
+    /// no machine's.
     Broadcast,
     /// The source is a multicast address.
     Multicast,

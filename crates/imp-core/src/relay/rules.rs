@@ -8,6 +8,11 @@ use super::pins::{Pin, Pins};
 use super::{Dropped, End, Moment, Run, Side, canonical, refused};
 use crate::socket::Token;
 
+/// How often a keep-alive of a side is answered at most. Programs send them every second or more seldom. Without this,
+/// whoever has the token and forges sources would have the relay send to them as much as its rate allows, and an echo
+/// service whose address was forged would send each answer back to be answered, for ever.
+pub const ECHO_EVERY: Duration = Duration::from_millis(500);
+
 /// How a relay is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -50,7 +55,7 @@ pub enum Verdict {
     },
     /// Send it back to its source.
     Echo,
-    /// Nothing: it was a keep-alive, and an answer would be above the rate.
+    /// Nothing: it was a keep-alive, and an answer would be above the rate or follow another within [`ECHO_EVERY`].
     Keep,
     /// Nothing.
     Drop(Dropped),
@@ -77,6 +82,8 @@ pub struct Rules {
     started: Moment,
     pins: Pins,
     meter: Meter,
+    /// When a keep-alive of each side was answered last, whosever it was.
+    answered: [Option<Moment>; 2],
     is_used_up: bool,
     counts: [SideCount; 2],
     drops: [u64; Dropped::ALL.len()],
@@ -100,6 +107,7 @@ impl Rules {
             started: now,
             pins: Pins::new(options.idle, pins),
             meter: Meter::new(options.limits, now),
+            answered: [None; 2],
             is_used_up: false,
             counts: [SideCount::default(); 2],
             drops: [0; Dropped::ALL.len()],
@@ -134,7 +142,7 @@ impl Rules {
         }
         if is_token {
             self.counts[side.index()].keep_alives += run.packets;
-            return if self.meter.answer(run.stride, now) { Verdict::Echo } else { Verdict::Keep };
+            return if self.answers(side, run.stride, now) { Verdict::Echo } else { Verdict::Keep };
         }
         let Some(to) = self.pins.live(side.other(), now).map(|pin| pin.source) else {
             return self.dropped(Dropped::NoPeer, run.packets);
@@ -150,6 +158,16 @@ impl Rules {
         count.bytes += run.bytes_of(passed.packets);
         self.revision += u64::from(self.pins.forward(side));
         Verdict::Forward { packets: passed.packets, to }
+    }
+
+    /// Whether a keep-alive of a side is answered; that counts as done.
+    fn answers(&mut self, side: Side, bytes: u64, now: Moment) -> bool {
+        let last = &mut self.answered[side.index()];
+        let answers = last.is_none_or(|last| now.since(last) >= ECHO_EVERY) && self.meter.answer(bytes, now);
+        if answers {
+            *last = Some(now);
+        }
+        answers
     }
 
     fn dropped(&mut self, why: Dropped, packets: u64) -> Verdict {
@@ -220,5 +238,58 @@ impl Rules {
     /// The relay's token.
     pub fn token(&self) -> &Token {
         &self.options.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([1, 2, 3, 4], port))
+    }
+
+    fn rules() -> Rules {
+        let limits = Limits {
+            max_packets: u64::MAX,
+            max_bytes: u64::MAX,
+            max_packets_per_sec: 1_000_000,
+            max_bytes_per_sec: 1_000_000_000,
+        };
+        let options = Options {
+            idle: Duration::from_secs(120),
+            ends_on_idle: true,
+            life: None,
+            limits,
+            token: Token::from_random([0; 16]),
+            require_token: false,
+            allow_private: false,
+        };
+        Rules::new(options, [None; 2], Moment(0))
+    }
+
+    fn keep_alive(rules: &mut Rules, side: Side, port: u16, at: u64) -> Verdict {
+        rules.take(side, addr(port), Run::one(32), true, Moment(at), |_| false)
+    }
+
+    #[test]
+    fn keep_alives_of_a_side_are_answered_twice_a_second_at_most() {
+        let mut rules = rules();
+        assert_eq!(keep_alive(&mut rules, Side::First, 1, 0), Verdict::Echo);
+        assert_eq!(keep_alive(&mut rules, Side::First, 1, 0), Verdict::Keep);
+        assert_eq!(keep_alive(&mut rules, Side::Second, 2, 0), Verdict::Echo, "the other side has its own");
+        assert_eq!(keep_alive(&mut rules, Side::First, 1, 499), Verdict::Keep);
+        assert_eq!(keep_alive(&mut rules, Side::First, 1, 500), Verdict::Echo);
+        assert_eq!(rules.count(Side::First).keep_alives, 4, "they count as heard all the same");
+    }
+
+    #[test]
+    fn an_answer_above_the_rate_puts_off_none_that_is_within_it() {
+        let mut rules = rules();
+        rules.options.limits.max_packets_per_sec = 4;
+        rules.meter = Meter::new(rules.options.limits, Moment(0));
+        assert_eq!(keep_alive(&mut rules, Side::Second, 2, 0), Verdict::Echo);
+        assert_eq!(keep_alive(&mut rules, Side::First, 1, 0), Verdict::Keep, "above the rate");
+        assert_eq!(keep_alive(&mut rules, Side::First, 1, 250), Verdict::Echo);
     }
 }

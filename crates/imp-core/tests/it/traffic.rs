@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use imp_core::relay::{
-    Dropped, End, Limits, Moment, Options, Pin, REPLACEABLE_AFTER, Rules, Run, Side, Verdict, canonical,
-    is_private, spans,
+    Dropped, ECHO_EVERY, End, Limits, Moment, Options, Pin, REPLACEABLE_AFTER, Rules, Run, Side, Verdict,
+    canonical, is_private, spans,
 };
 use imp_core::socket::Token;
 
@@ -45,6 +45,8 @@ pub(crate) struct Traffic {
     sent: HashMap<(Side, SocketAddr), Moment>,
     /// What went through, and when.
     passed: Vec<(Moment, u64, u64)>,
+    /// When a keep-alive of each side was answered last.
+    echoed: [Option<Moment>; 2],
     /// Packets that the rules were asked about while the relay ran.
     asked: u64,
     /// Of those, what was left when the relay ended in the midst of them.
@@ -73,7 +75,7 @@ impl Traffic {
         let now = Moment(1_000_000);
         let rules = Rules::new(options.clone(), [None; 2], now);
         let (sent, passed) = (HashMap::new(), Vec::new());
-        Self { options, rules, now, sent, passed, asked: 0, left_over: 0 }
+        Self { options, rules, now, sent, passed, echoed: [None; 2], asked: 0, left_over: 0 }
     }
 
     /// What the next bytes stand for; false at their end.
@@ -169,6 +171,10 @@ impl Traffic {
             Verdict::Echo | Verdict::Keep => {
                 assert!(is_token);
                 assert_eq!(after[side.index()].map(|pin| pin.source), Some(source), "only of who is known");
+                if verdict == Verdict::Echo {
+                    let last = self.echoed[side.index()].replace(self.now);
+                    assert!(last.is_none_or(|last| self.now.since(last) >= ECHO_EVERY));
+                }
             }
             Verdict::Drop(_) => {}
             Verdict::Over => self.left_over += run.packets,
