@@ -89,9 +89,9 @@ const fn colour(contender: Contender) -> &'static str {
 
 impl Part<'_> {
     fn draw(&self, svg: &mut String, left: f64) {
-        let highest =
-            self.groups.iter().flat_map(|(_, bars)| bars).map(|(_, bar)| bar.high).fold(0.0, f64::max);
-        let step = round_up(highest / LINES as f64);
+        // By the medians: one bad round would press all the others down. The line of its spread is cut off.
+        let medians = self.groups.iter().flat_map(|(_, bars)| bars).map(|(_, bar)| bar.median);
+        let step = round_up(medians.fold(0.0, f64::max) * 1.1 / LINES as f64);
         let scale = PART_HEIGHT / (step * LINES as f64);
         let bottom = TOP + PART_HEIGHT;
         let _ =
@@ -133,8 +133,8 @@ impl Part<'_> {
                     width - 1.5,
                     colour(*contender),
                 );
-                let (x, low, high) =
-                    (x + width / 2.0 - 0.75, bottom - bar.low * scale, bottom - bar.high * scale);
+                let (x, low) = (x + width / 2.0 - 0.75, bottom - bar.low * scale);
+                let high = (bottom - bar.high * scale).max(TOP);
                 let _ = writeln!(
                     svg,
                     "<line class=\"spread\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{low:.1}\" y2=\"{high:.1}\"/>"
