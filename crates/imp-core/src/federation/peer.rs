@@ -272,10 +272,14 @@ impl Peer {
         self.go_on_for(lasts_secs, now, random);
     }
 
-    /// The federation lasts so long from now.
+    /// The federation lasts so long from now, or longer where that was agreed before: nobody can wear a federation out by
+    /// asking for less of it.
     pub(super) fn go_on_for(&mut self, lasts_secs: u64, now: UnixMillis, random: u64) {
-        self.last_for(lasts_secs, now);
-        self.plan_renewal(random);
+        let until = now.plus(Duration::from_secs(lasts_secs));
+        if self.until.is_none_or(|agreed| agreed < until) {
+            self.last_for(lasts_secs, now);
+            self.plan_renewal(random);
+        }
     }
 
     /// The ACCEPT of what the peer asked, once it is federated.

@@ -2,7 +2,7 @@
 
 use super::peer::Peer;
 use super::state::{AskedBy, Standing, State, asked_too};
-use super::{Denial, Payload, Policy, Rules};
+use super::{Payload, Policy, Rules};
 use crate::id::{MessageId, NodeId};
 use crate::time::UnixMillis;
 
@@ -17,6 +17,8 @@ pub struct Incoming<'m> {
     pub reply_to: &'m str,
     /// What it says.
     pub payload: &'m Payload,
+    /// It comes after a later one of the same line.
+    pub late: bool,
     /// The time.
     pub now: UnixMillis,
     /// Anything: keeps both ends from doing the same at the same time.
@@ -34,10 +36,8 @@ pub struct Received {
     pub told: Vec<MessageId>,
     /// Whether programs are to be told.
     pub publish: bool,
-    /// Why not; nothing where they are, and where it is withheld as what `denial` says.
+    /// What is counted where it changes nothing.
     pub ignored: Option<&'static str>,
-    /// Why it is withheld.
-    pub denial: Option<Denial>,
     /// What to answer to the message.
     pub reply: Option<Payload>,
 }
@@ -54,14 +54,16 @@ impl Received {
     fn ignored() -> Self {
         Self { ignored: Some("federate_ignored"), ..Self::default() }
     }
+
+    fn late() -> Self {
+        Self { ignored: Some("federate_late"), ..Self::default() }
+    }
 }
 
 impl Peer {
-    /// Takes in what the peer said. Where the answer cannot be sent, the caller drops this change.
+    /// Takes in what the peer said, which must not be blocked: what that sends is withheld unread. Where the answer cannot
+    /// be sent, the caller drops this change.
     pub fn receive(&mut self, incoming: &Incoming<'_>, rules: &Rules) -> Received {
-        if self.blocked {
-            return Received { denial: Some(Denial::Blocked), ..Received::default() };
-        }
         let now = incoming.now;
         self.keep_within(now);
         let expired = self.until.is_some_and(|until| until <= now);
@@ -69,10 +71,9 @@ impl Peer {
             self.expire(now);
         }
         let received = match incoming.payload {
-            Payload::Request { imp_id, ttl_secs } => {
-                self.imp_id.clone_from(imp_id);
-                self.asked(incoming, *ttl_secs, rules)
-            }
+            // The peer has said something else since.
+            Payload::Request { .. } | Payload::Leave if incoming.late => Received::late(),
+            Payload::Request { imp_id, ttl_secs } => self.asked(incoming, imp_id, *ttl_secs, rules),
             Payload::Accept { imp_id, ttl_secs, terms } => match self.answered(incoming) {
                 Some((_, told)) => {
                     self.imp_id.clone_from(imp_id);
@@ -111,9 +112,15 @@ impl Peer {
         Received { expired, ..received }
     }
 
-    fn asked(&mut self, incoming: &Incoming<'_>, ttl_secs: u64, rules: &Rules) -> Received {
+    fn asked(&mut self, incoming: &Incoming<'_>, imp_id: &str, ttl_secs: u64, rules: &Rules) -> Received {
         let Incoming { now, random, .. } = *incoming;
         let lasts_secs = ttl_secs.min(rules.ttl_secs);
+        let is_new = !self.is_alive();
+        if is_new && rules.policy == Policy::Manual && !incoming.room_for_pending {
+            // Nothing is remembered of it, or those beyond the bound would take room all the same.
+            return Received::answered(rejection("full"));
+        }
+        imp_id.clone_into(&mut self.imp_id);
         match (self.state, rules.policy) {
             (State::Requested, _) => {
                 self.cross();
@@ -133,11 +140,10 @@ impl Peer {
                 self.asked_by = Some(AskedBy::Them);
                 return Received::answered(rejection("refused"));
             }
-            (state, Policy::Manual) if state == State::Pending || incoming.room_for_pending => {
+            (_, Policy::Manual) => {
                 self.wait_for_owner(incoming.id, ttl_secs, now);
                 return Received::published();
             }
-            (_, Policy::Manual) => return Received::answered(rejection("full")),
         }
         Received::answered(self.acceptance(rules))
     }

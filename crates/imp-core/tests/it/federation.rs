@@ -64,6 +64,8 @@ struct Message {
     id: MessageId,
     reply_to: String,
     payload: Payload,
+    /// Its place among those that are in order.
+    number: Option<u64>,
 }
 
 struct Node {
@@ -74,6 +76,10 @@ struct Node {
     /// How far its clock is off, in milliseconds.
     off: i64,
     seen: HashSet<MessageId>,
+    /// The last number that it gave.
+    sent: u64,
+    /// The highest number that came.
+    taken: u64,
 }
 
 struct World {
@@ -101,6 +107,8 @@ impl World {
             },
             off: 0,
             seen: HashSet::new(),
+            sent: 0,
+            taken: 0,
         };
         Self { nodes: [node(0), node(1)], wire: Vec::new(), past: Vec::new(), time: START, ids: 0 }
     }
@@ -119,7 +127,11 @@ impl World {
 
     fn send(&mut self, from: usize, id: MessageId, reply_to: Option<MessageId>, payload: Payload) {
         let reply_to = reply_to.map(|id| id.to_string()).unwrap_or_default();
-        self.wire.push(Message { to: 1 - from, id, reply_to, payload });
+        let number = matches!(payload, Payload::Request { .. } | Payload::Leave).then(|| {
+            self.nodes[from].sent += 1;
+            self.nodes[from].sent
+        });
+        self.wire.push(Message { to: 1 - from, id, reply_to, payload, number });
     }
 
     fn answer(&mut self, from: usize, to: MessageId, payload: Payload) {
@@ -197,9 +209,14 @@ impl World {
         }
         let message = self.wire.remove(usize::from(pick) % self.wire.len());
         let (now, random, from) = (self.now(message.to), self.ids, self.nodes[1 - message.to].id);
-        let Node { peer, rules, seen, .. } = &mut self.nodes[message.to];
+        let Node { peer, rules, seen, taken, .. } = &mut self.nodes[message.to];
         self.past.push(message.clone());
         if !seen.insert(message.id) {
+            return;
+        }
+        let late = message.number.is_some_and(|number| number < *taken);
+        *taken = (*taken).max(message.number.unwrap_or(0));
+        if peer.blocked {
             return;
         }
         // What travels is text.
@@ -209,6 +226,7 @@ impl World {
             id: message.id,
             reply_to: &message.reply_to,
             payload: &payload,
+            late,
             now,
             random,
             room_for_pending: true,

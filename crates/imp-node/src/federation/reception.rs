@@ -158,12 +158,13 @@ impl Inner {
             id: whole.id,
             reply_to: &whole.reply_to,
             payload: &payload,
+            late: whole.late,
             now,
             random: dice().map_err(failed)?,
             room_for_pending: held.peers.count(State::Pending) < self.capacity.pending,
         };
         let received = peer.receive(&incoming, &self.rules);
-        let Received { expired, told, publish, ignored, reply, .. } = received;
+        let Received { expired, told, publish, ignored, reply } = received;
         if expired {
             receipt.publish.push(self.expired_event(node).map_err(failed)?);
         }

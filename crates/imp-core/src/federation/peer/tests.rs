@@ -1,5 +1,5 @@
 use super::*;
-use crate::federation::{Denial, Incoming, Policy, Received};
+use crate::federation::{Incoming, Policy, Received};
 use crate::id::NodeId;
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -39,6 +39,7 @@ fn says_at(
         id: id(200),
         reply_to: &reply_to,
         payload: &payload,
+        late: false,
         now,
         random: 0,
         room_for_pending: true,
@@ -122,13 +123,14 @@ fn a_full_list_of_requests_that_wait_takes_no_more_but_a_repeated_one() {
         id: id(9),
         reply_to: "",
         payload: &payload,
+        late: false,
         now: NOW,
         random: 0,
         room_for_pending: false,
     };
     let full = Payload::Reject { reason: "full".to_owned() };
     assert_eq!(peer.receive(&incoming, &rules).reply, Some(full));
-    assert_eq!(peer.state, State::None);
+    assert_eq!(peer, Peer::default(), "nothing is remembered of it");
     says(&mut peer, request(9), None, &rules);
     assert_eq!(peer.receive(&incoming, &rules).reply, None);
     assert_eq!((peer.state, peer.to_decide), (State::Pending, Some(id(9))));
@@ -144,8 +146,8 @@ fn requests_that_cross_federate_both_sides_at_once() {
     assert_eq!(peer.asked_by, Some(AskedBy::Both));
     let late = says(&mut peer, reject(), Some(id(1)), &rules);
     assert!(!late.publish && peer.state == State::Federated, "the peer has asked since");
-    let answer = says(&mut peer, accept(400), Some(id(1)), &rules);
-    assert!(answer.publish && peer.until == Some(in_secs(400)));
+    let answer = says(&mut peer, accept(600), Some(id(1)), &rules);
+    assert!(answer.publish && peer.until == Some(in_secs(600)));
 }
 
 #[test]
@@ -235,12 +237,50 @@ fn a_federation_is_renewed_before_its_end_and_not_without_one() {
 }
 
 #[test]
+fn what_is_asked_for_later_never_shortens_a_federation() {
+    let rules = rules(Policy::Auto);
+    for payload in [renew(1), request(1)] {
+        let mut peer = federated();
+        let before = peer.clone();
+        assert!(says(&mut peer, payload, None, &rules).reply.is_some());
+        assert_eq!((peer.until, peer.renew_at), (before.until, before.renew_at));
+    }
+    let mut peer = federated();
+    peer.renew(id(5), in_secs(440));
+    let renewing = peer.clone();
+    assert!(says_at(&mut peer, accept(1), Some(id(5)), &rules, in_secs(441)).publish);
+    assert_eq!((peer.until, peer.renew_at), (renewing.until, renewing.renew_at));
+}
+
+#[test]
+fn what_a_peer_said_before_its_last_word_changes_nothing() {
+    let (federated, rules) = (federated(), rules(Policy::Auto));
+    for (mut peer, payload) in
+        [(federated.clone(), Payload::Leave), (Peer::default(), request(500)), (federated, request(5_000))]
+    {
+        let before = peer.clone();
+        let incoming = Incoming {
+            node: node(),
+            id: id(9),
+            reply_to: "",
+            payload: &payload,
+            late: true,
+            now: NOW,
+            random: 0,
+            room_for_pending: true,
+        };
+        let received = peer.receive(&incoming, &rules);
+        assert_eq!(received, Received { ignored: Some("federate_late"), ..Received::default() });
+        assert_eq!(peer, before);
+    }
+}
+
+#[test]
 fn a_short_federation_is_renewed_halfway_and_a_long_one_for_the_last_tenth() {
     let plan = |ttl_secs: u64, random: u64| {
         let (mut peer, rules) = (Peer::default(), Rules { ttl_secs, ..Rules::default() });
         peer.request(id(1), &rules, NOW, 0);
-        says(&mut peer, accept(ttl_secs), Some(id(1)), &rules);
-        peer.go_on_for(ttl_secs, NOW, random);
+        peer.federate(Standing::Request, AskedBy::Us, ttl_secs, NOW, random);
         peer.renew_at.unwrap().since(NOW)
     };
     assert_eq!(plan(2, 0), Duration::from_secs(1));
@@ -291,9 +331,6 @@ fn a_block_ends_everything_but_what_the_owner_set() {
     peer.own_rights = Some(Rights::ALL);
     peer.block(in_secs(7));
     assert_eq!((peer.state, peer.since, peer.rights(&rules)), (State::Left, in_secs(7), Rights::NONE));
-    let withheld = says(&mut peer, request(500), None, &rules);
-    assert_eq!((withheld.denial, withheld.publish), (Some(Denial::Blocked), false));
-    assert_eq!((withheld.reply, peer.state), (None, State::Left));
     peer.blocked = false;
     assert_eq!(peer.rights(&rules), Rights::ALL, "its own rights are kept");
 }
