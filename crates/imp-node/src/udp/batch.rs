@@ -253,11 +253,15 @@ pub(super) fn send(
         Ok(()) => return Ok(()),
     };
     // The address may be gone, or have been one that packets can only come to.
-    let is_address = [Errno::INVAL, Errno::ADDRNOTAVAIL]
+    let is_address = [Errno::INVAL, Errno::ADDRNOTAVAIL, Errno::NETUNREACH]
         .map(Errno::raw_os_error)
         .contains(&error.raw_os_error().unwrap_or(0));
     if is_address && from.is_some() {
-        return socket.send(&Transmit { src_ip: None, ..transmit });
+        let sent = socket.send(&Transmit { src_ip: None, ..transmit });
+        if sent.is_ok() {
+            socket.lose_address();
+        }
+        return sent;
     }
     // An earlier packet met nobody, which is told to the next one.
     if error.kind() == io::ErrorKind::ConnectionRefused {

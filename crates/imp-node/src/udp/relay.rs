@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use self::shared::Shared;
 use self::task::Task;
 use super::engine::{Engine, Place};
-use super::sockets::{Family, OwnPorts, RelaySocket};
+use super::sockets::{Family, OwnPorts, RelaySocket, is_of_this_host};
 
 /// Ports that are tried at random before the range is gone through.
 const RANDOM_DRAWS: usize = 64;
@@ -179,7 +179,9 @@ pub(super) fn open(
         }
     };
     let now = time.now();
-    let reached = spec.pins.map(|pin| pin.and_then(|pin| pin.reached));
+    // The host may have other addresses than when that was saved.
+    let is_here = |ip: &IpAddr| is_of_this_host(SocketAddr::new(*ip, 0));
+    let reached = spec.pins.map(|pin| pin.and_then(|pin| pin.reached).filter(is_here));
     let pins = spec.pins.map(|pin| {
         pin.map(|pin| Pin {
             source: pin.source,

@@ -1,12 +1,13 @@
 //! Sockets of relays: bound on all addresses, of both families where the host has both, with large buffers.
 
+use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use imp_core::relay::canonical;
+use imp_core::relay::{canonical, carried};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::io::Interest;
@@ -35,6 +36,7 @@ pub(super) struct Socket {
     io: AsyncFd<StdSocket>,
     state: UdpSocketState,
     is_v6: bool,
+    has_lost_address: Cell<bool>,
 }
 
 /// A socket on a port that is taken note of as a relay's.
@@ -85,11 +87,7 @@ impl Socket {
     /// Takes a bound socket into the runtime that is entered.
     pub(super) fn new(socket: StdSocket) -> io::Result<Self> {
         let is_v6 = socket.local_addr()?.is_ipv6();
-        let state = UdpSocketState::new((&socket).into())?;
-        // `UdpSocketState` forbids fragments, for a protocol that looks for the path's size. A relay does not know what
-        // its programs need: where one of them sent a packet in fragments, it must go on in fragments. OMIT does so and
-        // takes no forged "too big" for true. IPv6 stays without.
-        let _ = sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::OMIT);
+        let state = state_of(&socket)?;
         // Best effort: the administrator's limit cuts them.
         let _ = sockopt::set_socket_recv_buffer_size(&socket, KERNEL_BUFFER_BYTES);
         let _ = sockopt::set_socket_send_buffer_size(&socket, KERNEL_BUFFER_BYTES);
@@ -98,7 +96,7 @@ impl Socket {
             reason = "what replaces it is unsafe, for the sake of types whose descriptor may change"
         )]
         let io = AsyncFd::with_interest(socket, Interest::READABLE)?;
-        Ok(Self { io, state, is_v6 })
+        Ok(Self { io, state, is_v6, has_lost_address: Cell::new(false) })
     }
 
     /// Ready where packets may wait; an error says that the runtime ends.
@@ -137,6 +135,21 @@ impl Socket {
         self.state.try_send(self.io.get_ref().into(), transmit)
     }
 
+    /// Takes note that an address was to be sent from that is not this host's any more.
+    pub(super) fn lose_address(&self) {
+        self.has_lost_address.set(true);
+    }
+
+    /// Whether there was such an address since this was asked last. To `UdpSocketState` it looks like a system that cannot
+    /// send many packets in one call, nor ECN marks, which it then never asks for again: so that begins anew.
+    pub(super) fn has_lost_address(&mut self) -> bool {
+        let has_lost = self.has_lost_address.take();
+        if has_lost && let Ok(state) = state_of(self.io.get_ref()) {
+            self.state = state;
+        }
+        has_lost
+    }
+
     /// How many packets may go out in one call.
     pub(super) fn most_joined(&self) -> usize {
         self.state.max_gso_segments()
@@ -153,6 +166,15 @@ impl Socket {
             _ => to,
         }
     }
+}
+
+fn state_of(socket: &StdSocket) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(socket.into())?;
+    // `UdpSocketState` forbids fragments, for a protocol that looks for the path's size. A relay does not know what its
+    // programs need: where one of them sent a packet in fragments, it must go on in fragments. OMIT does so and takes no
+    // forged "too big" for true. IPv6 stays without.
+    let _ = sockopt::set_ip_mtu_discover(socket, sockopt::Ipv4PathMtuDiscovery::OMIT);
+    Ok(state)
 }
 
 impl RelaySocket {
@@ -201,6 +223,7 @@ impl OwnPorts {
 
     /// Whether a source is a relay socket of this node.
     pub(super) fn is_relay(&self, source: SocketAddr) -> bool {
+        // A source must have a port of ours to get any further, so that the system is asked seldom.
         self.has(source.port()) && self.is_own(source)
     }
 
@@ -210,15 +233,43 @@ impl OwnPorts {
     }
 
     fn is_own(&self, address: SocketAddr) -> bool {
-        let mut address = canonical(address);
-        if address.ip().is_loopback() || self.addresses.contains(&address.ip()) {
-            return true;
-        }
-        // The system lets a socket be bound on its own addresses only. That asks it at this moment, as addresses come and
-        // go, and seldom: a source must have a port of ours to get here.
-        address.set_port(0);
-        StdSocket::bind(address).is_ok()
+        let address = canonical(address);
+        let stands_for = carried(address.ip());
+        [address, SocketAddr::new(stands_for, 0)].into_iter().any(|address| {
+            address.ip().is_loopback() || self.addresses.contains(&address.ip()) || is_of_this_host(address)
+        })
     }
+}
+
+/// Whether an address, in [`canonical`] form, is this host's at this moment: they come and go.
+pub(super) fn is_of_this_host(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    // Mostly the system lets a socket be bound on its own addresses only. With `net.ipv4.ip_nonlocal_bind`, which hosts that
+    // take over each other's addresses have, it lets it be on any.
+    StdSocket::bind(address).is_ok() && (!binds_anywhere(address.ip()) || leads_to_itself(address))
+}
+
+/// Whether the system binds an address of documentation (RFC 5737, RFC 3849), which is nobody's.
+fn binds_anywhere(like: IpAddr) -> bool {
+    let nobodys: IpAddr = match like {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    StdSocket::bind((nobodys, 0)).is_ok()
+}
+
+/// Whether packets to an address would leave from that address, as those to most own ones do: not those to a second one of
+/// the same network, which the system sends from the first.
+fn leads_to_itself(mut address: SocketAddr) -> bool {
+    // For UDP, to connect is to look up the route; nothing is sent, to whatever port.
+    address.set_port(9);
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = StdSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address.ip())
 }
 
 #[cfg(test)]
@@ -242,5 +293,15 @@ mod tests {
             drop(socket);
             assert!(!own.is_relay(SocketAddr::new(elsewhere, port)));
         }
+    }
+
+    #[test]
+    fn an_address_of_this_host_is_known_by_the_way_to_it() {
+        assert!(leads_to_itself("127.0.0.1:0".parse().unwrap()));
+        assert!(!leads_to_itself("203.0.113.6:0".parse().unwrap()));
+        assert!(is_of_this_host("127.0.0.1:0".parse().unwrap()));
+        assert!(!is_of_this_host("203.0.113.6:0".parse().unwrap()));
+        assert!(!is_of_this_host("192.0.2.1:0".parse().unwrap()));
+        assert!(!is_of_this_host("[2001:db8::1]:0".parse().unwrap()));
     }
 }

@@ -34,3 +34,26 @@ fn what_cannot_be_joined_goes_alone() {
     let long = [piece(0..64_000, 1_000), piece(70_000..72_000, 1_000)];
     assert_eq!(joinable(&long, 128), 1, "more bytes than a call may have");
 }
+
+#[test]
+fn an_address_that_is_gone_costs_a_socket_nothing_but_the_address() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _in_runtime = runtime.enter();
+    for (here, any, gone) in [("127.0.0.1", "0.0.0.0", "203.0.113.9"), ("::1", "::", "2001:db8::9")] {
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 0);
+        let Ok(receiver) = std::net::UdpSocket::bind(at(here)) else {
+            assert!(here == "::1", "every host has IPv4");
+            continue;
+        };
+        let to = receiver.local_addr().unwrap();
+        let mut socket = Socket::new(std::net::UdpSocket::bind(at(any)).unwrap()).unwrap();
+        let most = socket.most_joined();
+        let gone = Some(gone.parse().unwrap());
+        send(Route { socket: &socket, to, from: gone }, b"hello", None, None).unwrap();
+        assert_eq!(receiver.recv(&mut [0; 9]).unwrap(), 5, "it goes out from another address");
+        assert!(socket.has_lost_address());
+        assert_eq!(socket.most_joined(), most, "many packets still go out in one call");
+        send(Route { socket: &socket, to, from: None }, b"hello", None, None).unwrap();
+        assert!(!socket.has_lost_address());
+    }
+}

@@ -139,6 +139,11 @@ impl Task {
                 rules.unsent(side, packets, bytes, why);
             });
         }
+        for (socket, reached) in self.sockets.iter_mut().zip(&mut self.reached) {
+            if socket.socket.has_lost_address() {
+                *reached = None;
+            }
+        }
         self.ending.shared.show_numbers(&self.rules);
         if self.shown != self.rules.revision() {
             self.shown = self.rules.revision();

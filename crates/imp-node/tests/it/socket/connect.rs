@@ -75,8 +75,23 @@ async fn only_public_addresses_are_sent_to_unless_the_owner_says_otherwise() {
     let network = network(FakeOptions::default());
     let alice = TestNode::start(&network, "alice").await;
     let bob = TestNode::start(&network, "bob").await;
-    let private = ["127.0.0.1", "::1", "10.0.0.1", "169.254.1.1", "100.64.0.1", "fe80::1", "fd00::1"];
-    let never = ["0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1"];
+    let private = [
+        "127.0.0.1",
+        "::1",
+        "10.0.0.1",
+        "169.254.1.1",
+        "100.64.0.1",
+        "fe80::1",
+        "fd00::1",
+        // Addresses that lead to IPv4 ones.
+        "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::1",
+        "64:ff9b::a00:1",
+    ];
+    let never =
+        ["0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "ff02::1", "64:ff9b::f000:1"];
     for ip in private.into_iter().chain(never) {
         event(&bob, &alice, ip, &offer(ip)).await;
         let error = connect(&bob, by_event(ip)).await.unwrap_err();

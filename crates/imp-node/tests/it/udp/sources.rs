@@ -168,6 +168,25 @@ async fn pins_that_were_kept_hold_when_the_relay_is_opened_again() {
 }
 
 #[tokio::test]
+async fn an_address_that_this_host_lost_meanwhile_is_not_answered_from() {
+    let now = SystemClock.now();
+    let right = Program::new(1).await;
+    let pin = |source, reached: &str| SavedPin {
+        source,
+        is_firm: true,
+        learned: now,
+        last_heard: now,
+        reached: Some(reached.parse().unwrap()),
+    };
+    let mut spec = spec();
+    spec.pins =
+        [Some(pin(([127, 0, 0, 1], 9).into(), "127.0.0.1")), Some(pin(right.address(), "203.0.113.9"))];
+    let relay = engine().open(spec).unwrap();
+    let reached = relay.pins().map(|pin| pin.unwrap().reached);
+    assert_eq!(reached, [Some([127, 0, 0, 1].into()), None]);
+}
+
+#[tokio::test]
 async fn a_pin_that_was_idle_while_the_node_was_off_is_forgotten() {
     let long_ago = SystemClock.now().minus(Duration::from_secs(121));
     let pin = |last_heard: UnixMillis| SavedPin {
