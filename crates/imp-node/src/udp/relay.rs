@@ -173,7 +173,10 @@ pub(super) fn open(
         Ports::Drawn(range) => draw(&range, family, own)?,
         Ports::Fixed(ports) => {
             let bind = |port| {
-                RelaySocket::bind(family, port, own).map_err(|source| OpenError::Taken { port, source })
+                RelaySocket::bind(family, port, own).map_err(|error| match error {
+                    source if is_taken(&source) => OpenError::Taken { port, source },
+                    error => OpenError::Io(error),
+                })
             };
             [bind(ports[0])?, bind(ports[1])?]
         }
@@ -216,9 +219,7 @@ fn draw(
             binds += 1;
             match RelaySocket::bind(family, port, own) {
                 Ok(socket) => return Ok(socket),
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
-                }
+                Err(error) if is_taken(&error) => {}
                 Err(error) => return Err(OpenError::Io(error)),
             }
             if binds == MOST_BINDS {
@@ -228,6 +229,12 @@ fn draw(
         Err(OpenError::NoPorts(range.clone()))
     };
     Ok([next()?, next()?])
+}
+
+/// Whether it is the port that cannot be had, by this node at least; else the system has no socket to give at all.
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    matches!(error.kind(), AddrInUse | AddrNotAvailable | PermissionDenied)
 }
 
 /// Some ports of a range at random, then all of them from a random one on, so that a range with a free port is not said to
@@ -261,6 +268,17 @@ mod tests {
             let tried: HashSet<u16> = candidates(&range).unwrap().collect();
             let expected: HashSet<u16> = range.filter(|port| *port > 0).collect();
             assert_eq!(tried, expected);
+        }
+    }
+
+    #[test]
+    fn a_system_without_sockets_takes_no_port() {
+        let error = |errno: rustix::io::Errno| io::Error::from(errno);
+        for errno in [rustix::io::Errno::ADDRINUSE, rustix::io::Errno::ACCESS] {
+            assert!(is_taken(&error(errno)), "{errno:?}");
+        }
+        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOBUFS] {
+            assert!(!is_taken(&error(errno)), "{errno:?}");
         }
     }
 
