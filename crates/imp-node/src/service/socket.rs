@@ -219,7 +219,10 @@ impl Sockets {
                 }
                 inner.end_alone(&running).await?;
             }
-            inner.start(Wish::default_relay(&inner.options)).await
+            match inner.open_waiting_default().await? {
+                Some(running) => Ok(running),
+                None => inner.start(Wish::default_relay(&inner.options)).await,
+            }
         })
         .await
     }
@@ -232,9 +235,10 @@ impl Sockets {
         self.detached(async move {
             let _alone = inner.default.lock().await;
             let running = inner.table().default();
-            if let Some(running) = running {
-                inner.end_alone(&running).await?;
-            }
+            match running {
+                Some(running) => inner.end_alone(&running).await?,
+                None => inner.stop_waiting(|relay| relay.is_default).await?,
+            };
             Ok(())
         })
         .await
@@ -275,10 +279,18 @@ impl Sockets {
     ///
     /// As [`Self::get`]; `NOT_FOUND` also where it came to its end meanwhile.
     pub async fn stop(&self, id: &str) -> Result<(), Error> {
-        let running = self.find(id)?;
+        let id = relay_id("id", id)?;
         let inner = Arc::clone(&self.inner);
         self.detached(async move {
-            if inner.end(&running).await? { Ok(()) } else { Err(not_found(running.relay.id)) }
+            let running = inner.table().find(id);
+            let is_stopped = match running {
+                Some(running) => inner.end(&running).await?,
+                None => {
+                    let _alone = inner.default.lock().await;
+                    inner.stop_waiting(|relay| relay.id == id).await?
+                }
+            };
+            if is_stopped { Ok(()) } else { Err(not_found(id)) }
         })
         .await
     }

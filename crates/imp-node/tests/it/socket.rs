@@ -274,3 +274,28 @@ async fn what_cannot_be_sent_says_failed() {
     assert_eq!(error.code(), Code::NotFound);
     assert!(error.to_string().contains("failed"), "{error}");
 }
+
+#[tokio::test]
+async fn a_stop_that_cannot_be_kept_is_made_good_by_the_next_call() {
+    let network = network(FakeOptions::default());
+    let node = TestNode::start(&network, "alice").await;
+    let database = node.database();
+    let fails = "CREATE TRIGGER fails BEFORE DELETE ON relay BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    for next_is_a_start in [false, true] {
+        let relay = start_default(&node).await;
+        database.execute_batch(fails).unwrap();
+        let stopped = node.call(|services| async move { sockets(services).stop_default().await }).await;
+        assert!(stopped.is_err());
+        assert_eq!(node.store.relays().await.unwrap().len(), 1);
+        assert_eq!(list(&node).await.len(), 1, "the list says what is kept");
+        database.execute_batch("DROP TRIGGER fails").unwrap();
+        if next_is_a_start {
+            assert_ne!(start_default(&node).await.relay.id, relay.relay.id);
+        }
+        stop_default(&node).await;
+        assert!(list(&node).await.is_empty() && node.store.relays().await.unwrap().is_empty());
+        let id = relay.relay.id.to_string();
+        let told = ends(&node).await.into_iter().filter(|end| end["id"] == id.as_str()).count();
+        assert_eq!(told, 1);
+    }
+}

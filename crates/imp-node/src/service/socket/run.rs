@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -11,8 +12,9 @@ use imp_core::record::Service;
 use imp_core::relay::{End, Limits, Options, is_private};
 use imp_core::socket::{Ended, RelayId, Token};
 use imp_core::time::UnixMillis;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::keeper::Saved;
 use super::wish::Wish;
 use super::{Inner, LOCAL_OWNER, RelayView};
 use crate::error::Error;
@@ -31,12 +33,8 @@ pub(super) struct Running {
     pub(super) saved: Mutex<Saved>,
     /// Given back when it leaves the list. Nothing for one of an earlier run that is above a limit lowered since.
     place: Mutex<Option<OwnedSemaphorePermit>>,
-}
-
-/// What of a relay is in the store.
-pub(super) struct Saved {
-    pub(super) pins: watch::Receiver<u64>,
-    pub(super) packets: u64,
+    /// Whether its end is being kept: nobody finds it any more, unless that fails.
+    is_leaving: AtomicBool,
 }
 
 /// The relays that run, in the order of their starts.
@@ -50,15 +48,20 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn relays(&self) -> impl Iterator<Item = Arc<Running>> {
-        self.relays.values().cloned()
+        self.relays.values().filter(|running| !running.is_leaving.load(Ordering::Relaxed)).cloned()
     }
 
     pub(super) fn default(&self) -> Option<Arc<Running>> {
-        self.relays.values().find(|running| running.relay.is_default).cloned()
+        self.relays().find(|running| running.relay.is_default)
     }
 
     pub(super) fn find(&self, id: RelayId) -> Option<Arc<Running>> {
-        self.relays.values().find(|running| running.relay.id == id).cloned()
+        self.relays().find(|running| running.relay.id == id)
+    }
+
+    /// Whether it is here, also while its end is being kept.
+    pub(super) fn has(&self, id: RelayId) -> bool {
+        self.relays.values().any(|running| running.relay.id == id)
     }
 
     /// What all relays came to in this run of the node.
@@ -76,13 +79,12 @@ impl Table {
         self.next += 1;
     }
 
-    /// Whether it was there.
-    fn remove(&mut self, id: RelayId) -> bool {
+    fn remove(&mut self, id: RelayId) {
         let place = self.relays.iter().find(|(_, running)| running.relay.id == id).map(|(place, _)| *place);
-        let Some(running) = place.and_then(|place| self.relays.remove(&place)) else { return false };
-        running.add_to(&mut self.ended);
-        running.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-        true
+        if let Some(running) = place.and_then(|place| self.relays.remove(&place)) {
+            running.add_to(&mut self.ended);
+            running.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 }
 
@@ -93,8 +95,8 @@ impl Running {
         handle: RelayHandle,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let saved = Mutex::new(Saved { pins: handle.pins_changed(), packets: 0 });
-        Self { relay, ip, handle, saved, place: Mutex::new(place) }
+        let saved = Mutex::new(Saved::new(handle.pins_changed(), relay.used));
+        Self { relay, ip, handle, saved, place: Mutex::new(place), is_leaving: AtomicBool::new(false) }
     }
 
     pub(super) fn view(&self) -> RelayView {
@@ -103,9 +105,14 @@ impl Running {
         RelayView { relay: self.relay.clone(), ip: self.ip, sides: snapshot.sides, drops }
     }
 
-    /// Whether it came to its end by itself, and nobody has seen to that yet.
+    /// Whether it does not run any more, and nobody has seen to that yet.
     pub(super) fn has_ended(&self) -> bool {
-        self.handle.closed().now_or_never().is_some()
+        self.end().is_some()
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn end(&self) -> Option<End> {
+        self.handle.closed().now_or_never()
     }
 
     /// How far it has come, for the store. Who has been silent for the idle time is known no more.
@@ -191,13 +198,13 @@ impl Inner {
             max_bytes: relay.limits.max_bytes.saturating_sub(relay.used.bytes),
             ..relay.limits
         };
-        // Whoever is behind a firm source may have sent all along and up to now, which nobody noted.
+        // While the node was off nobody was heard, so that this counts as silence like any other.
         let pins = relay.used.pins.map(|pin| {
-            pin.map(|StoredPin { source, is_firm, learned, reached, .. }| SavedPin {
+            pin.map(|StoredPin { source, is_firm, learned, last_heard, reached }| SavedPin {
                 source,
                 is_firm,
                 learned,
-                last_heard: now,
+                last_heard,
                 reached,
             })
         });
@@ -222,10 +229,8 @@ impl Inner {
         drop(self.ports.tasks.run_detached("relay", async move {
             let end = stopped.run_until_cancelled(watched.handle.closed()).await;
             // Whoever stopped it sees to the rest; so does the next run of the node, where the engine has stopped.
-            if end.is_some_and(|end| end != End::Stopped)
-                && let Err(error) = inner.end(&watched).await
-            {
-                tracing::error!(relay = %watched.relay.id, "the end of a relay cannot be kept: {error}");
+            if end.is_some_and(|end| end != End::Stopped) {
+                inner.see_to_end(&watched).await;
             }
         }));
         running
@@ -237,16 +242,43 @@ impl Inner {
         self.end_alone(running).await
     }
 
-    /// Likewise, where the default relay is locked already.
+    /// Likewise, where the default relay is locked already. Where the end cannot be kept the relay stays on the list, to be
+    /// ended later.
     pub(super) async fn end_alone(&self, running: &Running) -> Result<bool, Error> {
         let end = running.handle.close().await;
-        if !self.table().remove(running.relay.id) {
+        if running.is_leaving.swap(true, Ordering::Relaxed) {
             return Ok(false);
         }
-        let event = self.ended(&running.relay, end.as_str())?;
-        self.ports.store.end_relays(vec![(running.relay.id, event)]).await?;
-        tracing::info!(relay = %running.relay.id, reason = end.as_str(), "a relay has ended");
-        Ok(true)
+        let kept = self.end_kept(&running.relay, end.as_str()).await;
+        if kept.is_ok() {
+            self.table().remove(running.relay.id);
+        } else {
+            running.is_leaving.store(false, Ordering::Relaxed);
+        }
+        kept
+    }
+
+    /// Keeps the end of a relay instead of the relay; whether it was kept.
+    pub(super) async fn end_kept(&self, relay: &StoredRelay, reason: &'static str) -> Result<bool, Error> {
+        let event = self.ended(relay, reason)?;
+        let ended = self.ports.store.end_relays(vec![(relay.id, event)]).await?;
+        tracing::info!(relay = %relay.id, reason, "a relay has ended");
+        Ok(ended > 0)
+    }
+
+    /// Ends the relays that came to their end by themselves where that could not be kept.
+    pub(super) async fn end_what_ended(&self) {
+        let running: Vec<Arc<Running>> = self.table().relays().collect();
+        let has_ended = |running: &Arc<Running>| running.end().is_some_and(|end| end != End::Stopped);
+        for running in running.into_iter().filter(has_ended) {
+            self.see_to_end(&running).await;
+        }
+    }
+
+    async fn see_to_end(&self, running: &Running) {
+        if let Err(error) = self.end(running).await {
+            tracing::error!(relay = %running.relay.id, "the end of a relay cannot be kept: {error}");
+        }
     }
 
     /// The event of a relay's end.
@@ -273,10 +305,6 @@ impl Inner {
             totals.connections = inner.connections.len() as u64;
             Some(totals)
         }));
-    }
-
-    pub(super) fn lock_saved(running: &Running) -> std::sync::MutexGuard<'_, Saved> {
-        running.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -131,3 +131,62 @@ async fn relays_wait_while_the_service_is_switched_off() {
     assert_eq!(list(&node).await[0].relay.ports, relay.relay.ports);
     assert!(ends(&node).await.is_empty());
 }
+
+#[tokio::test]
+async fn who_was_silent_for_the_idle_time_when_the_node_comes_back_is_forgotten() {
+    let network = network(FakeOptions::default());
+    let mut node = TestNode::start(&network, "alice").await;
+    let relay = start_default(&node).await;
+    let [one, two, moved] = [Program::new().await, Program::new().await, Program::new().await];
+    join([&one, &two], relay.relay.ports).await;
+    node.stop().await;
+    // As if the node had been off since.
+    let earlier = "UPDATE relay SET heard1_ms = heard1_ms - 120000, heard2_ms = heard2_ms - 60000";
+    assert_eq!(node.database().execute(earlier, []).unwrap(), 1);
+
+    let node = node.restart().await;
+    let sides = list(&node).await[0].sides;
+    assert_eq!((sides[0].source, sides[1].source), (None, Some(two.address())));
+    assert!(gets_in(&moved, relay.relay.ports[0], &two).await, "nobody is locked out by a user of long ago");
+    assert!(!gets_in(&moved, relay.relay.ports[1], &moved).await, "the other is still known");
+}
+
+#[tokio::test]
+async fn when_a_source_was_heard_is_known_after_a_kill() {
+    let network = network(FakeOptions::default());
+    let node = TestNode::start(&network, "alice").await;
+    let relay = start(&node, StartRelay { idle_secs: 4, ..StartRelay::default() }).await.unwrap();
+    let (one, two) = (Program::new().await, Program::new().await);
+    join([&one, &two], relay.relay.ports).await;
+    let saved = async || node.store.relays().await.unwrap()[0].used.pins[0].map(|pin| pin.last_heard);
+    wait_for("the source to be saved", async || saved().await.is_some()).await;
+    let first = saved().await.unwrap();
+    wait_for("a later time to be saved", async || {
+        one.send(relay.relay.ports[0], b"still here").await;
+        saved().await.is_some_and(|heard| heard.since(first) >= Duration::from_secs(1))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_relay_that_waits_for_the_next_start_is_opened_or_ended_by_the_calls_about_it() {
+    let network = network(FakeOptions::default());
+    let node = TestNode::start(&network, "alice").await;
+    let relay = start_default(&node).await;
+    let kept = node.store.relays().await.unwrap().remove(0);
+    stop_default(&node).await;
+    // As a start leaves it where the system has no sockets.
+    node.store.add_relay(kept.clone()).await.unwrap();
+    assert!(list(&node).await.is_empty());
+    assert_eq!(start_default(&node).await.relay.ports, kept.ports);
+    stop_default(&node).await;
+    assert_eq!(ends(&node).await.len(), 2);
+
+    node.store.add_relay(kept.clone()).await.unwrap();
+    stop_default(&node).await;
+    assert!(node.store.relays().await.unwrap().is_empty());
+    node.store.add_relay(kept).await.unwrap();
+    stop(&node, &relay).await.unwrap();
+    assert_eq!(stop(&node, &relay).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(ends(&node).await.len(), 4);
+}
