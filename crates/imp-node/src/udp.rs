@@ -10,7 +10,7 @@
 //!
 //! The threads are the engine's own, so that a flood takes nothing from the API and from payments. A relay belongs to one
 //! thread for life: its rules need no lock, and its counters are plain numbers that the thread alone writes and others
-//! read. Packets come in and go out in batches ([`batch`]); after one batch from each side a relay lets the others have
+//! read. Packets come in and go out in batches (`batch`); after one batch from each side a relay lets the others have
 //! their turn. An idle relay costs two sockets, a task and, at most, one timer that is set once in its idle time.
 
 mod batch;
