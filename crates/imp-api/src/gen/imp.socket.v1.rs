@@ -288,7 +288,7 @@ impl ::prost::Name for SendRelayResponse {
 /// What to watch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRelaysRequest {
-    /// Only the relay with this id.
+    /// Only the relay with this id. Once it has ended, the last answer has no relay, and the stream ends.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// Milliseconds between answers, 100 to 60,000. Absent or 0: 1,000.

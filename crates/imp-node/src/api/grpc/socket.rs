@@ -205,7 +205,8 @@ fn watch_interval(interval_ms: i64) -> Result<Duration, Error> {
     })
 }
 
-/// Hands on how relays are, at once and then at each interval, until the client is gone or takes nothing for too long.
+/// Hands on how relays are, at once and then at each interval, until the client is gone or takes nothing for too long, or the
+/// only relay that is watched has ended.
 async fn watch(
     sockets: &Sockets,
     id: Option<imp_core::socket::RelayId>,
@@ -222,7 +223,9 @@ async fn watch(
         }
         let mut relays = sockets.list("");
         relays.retain(|view| id.is_none_or(|id| view.relay.id == id));
+        let is_over = id.is_some() && relays.is_empty();
         match answers.send_timeout(Ok(listed(relays)), WRITE_STALL).await {
+            Ok(()) if is_over => return,
             Ok(()) => {}
             Err(SendTimeoutError::Closed(_) | SendTimeoutError::Timeout(_)) => return,
         }

@@ -104,8 +104,10 @@ async fn who_watches_gets_relays_at_once_and_then_as_they_change() {
     assert_eq!(next().await.unwrap().relays.len(), 1);
     stop(&node, &relay).await.unwrap();
     wait_for("it to be gone from the answers", async || next().await.unwrap().relays.is_empty()).await;
+    assert_eq!(next().await, None, "who watches one relay is told of its end by that of the stream");
     tasks.drain(PATIENCE).await.expect("watching ends with the node");
-    wait_for("the stream to end", async || next().await.is_none()).await;
+    let last = timeout(PATIENCE, rarely.next()).await.expect("the stream to end");
+    assert!(last.is_none());
 }
 
 #[tokio::test]
