@@ -16,11 +16,11 @@ mod peers;
 mod reception;
 mod request;
 mod times;
+mod under_way;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use imp_core::federation::{Payload, Peer, Rights, Rules, State};
@@ -30,7 +30,7 @@ use imp_core::time::UnixMillis;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::error::Error;
-use crate::outbox::{Draft, Outbox, Prepared, random};
+use crate::outbox::{AnswerTo, Draft, Outbox, Prepared, random};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
 use crate::store::federate::{FederateChange, PeerRow};
@@ -41,6 +41,7 @@ pub use decision::{Left, RightsChange};
 pub use reception::Front;
 
 use peers::Peers;
+use under_way::UnderWay;
 
 /// How long a LEAVE and a REJECT are tried again where the peer cannot be reached.
 const KEEP_ANSWER: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -117,8 +118,8 @@ struct Inner {
     peers: Arc<AsyncMutex<Peers>>,
     /// Times changed.
     changed: Notify,
-    /// REQUESTs that a call of this run is sending.
-    sending: Mutex<HashSet<MessageId>>,
+    /// Messages that somebody is at work on.
+    under_way: UnderWay,
 }
 
 impl fmt::Debug for Federation {
@@ -187,7 +188,7 @@ impl Federation {
             capacity,
             peers,
             changed: Notify::new(),
-            sending: Mutex::default(),
+            under_way: UnderWay::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -335,10 +336,6 @@ impl Inner {
     fn request_payload(&self) -> Payload {
         Payload::Request { imp_id: self.rules.imp_id.clone(), ttl_secs: self.rules.ttl_secs }
     }
-
-    fn sending(&self) -> std::sync::MutexGuard<'_, HashSet<MessageId>> {
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// How a message of federation travels.
@@ -346,8 +343,8 @@ impl Inner {
 struct Manner {
     unordered: bool,
     keep: Duration,
-    /// It comes out of the allowance for answers.
-    answer: bool,
+    /// For whom, where it comes out of the allowance for answers.
+    answer: Option<AnswerTo>,
 }
 
 /// Anything.

@@ -47,7 +47,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::tasks::{Detached, Tasks};
 use crate::store::outbox::OutboxMessage;
 use crate::store::{OutboxStore, StoreError};
-pub use allowance::{ANSWERS_REFUSED, Allowed};
+pub use allowance::{ANSWERS_REFUSED, Allowed, AnswerTo};
 pub use answer::Prepared;
 pub(crate) use plan::{room, too_little};
 
@@ -89,8 +89,8 @@ pub struct Draft {
     pub unordered: bool,
     /// For how long it is tried again where its recipient cannot be reached; zero for one try.
     pub keep: Duration,
-    /// The node sends it by itself: it comes out of the allowance for answers.
-    pub answer: bool,
+    /// For whom, where the node sends it by itself: it comes out of the allowance for answers.
+    pub answer: Option<AnswerTo>,
 }
 
 /// A message that was sent, or will be.

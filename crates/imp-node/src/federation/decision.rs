@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imp_api::error::Code;
+use imp_core::delivery::MessageState;
 use imp_core::federation::{Payload, Peer, Rights};
 use imp_core::id::{MessageId, NodeId};
+use imp_core::record::Service;
 
 use super::{Federation, Inner, KEEP_ANSWER, Manner, PeerView, dice};
 use crate::error::Error;
 use crate::idempotency::Claim;
+use crate::outbox::{Draft, Outbox, Sent};
+use crate::store::StoreError;
 use crate::store::federate::FederateChange;
+use crate::store::outbox::Withdrawal;
 
 /// A LEAVE whose row is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +51,23 @@ impl RightsChange {
 }
 
 impl Federation {
-    /// Ends what there is with a node, here at once; the LEAVE is sent in the background, its call's key stored with it.
+    /// Ends what there is with a node, here at once; the LEAVE is sent in the background, its call's key stored with it. Where
+    /// nothing is alive, there is nothing to remember before it is sent: then this waits for that, like [`Outbox::send`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Outbox::send`] where nothing is alive.
     pub async fn leave(&self, node: NodeId, claim: Option<Claim>) -> Result<Left, Error> {
         let inner = Arc::clone(&self.inner);
         self.detached(async move {
             let mut peers = inner.peers.lock().await;
             let now = inner.clock.now();
             let mut peer = peers.get(&node).cloned().unwrap_or_default();
-            let is_kept = peer.is_alive();
-            let keep = if is_kept { KEEP_ANSWER } else { Duration::ZERO };
-            let manner = Manner { unordered: false, keep, answer: false };
+            if !peer.is_alive() {
+                drop(peers);
+                return inner.take_leave(node, claim).await;
+            }
+            let manner = Manner { unordered: false, keep: KEEP_ANSWER, answer: None };
             let prepared =
                 inner.prepare(node, &Payload::Leave, None, manner).await?.ok_or_else(not_allowed)?;
             let id = prepared.answer.message.id;
@@ -67,7 +79,26 @@ impl Federation {
                 ..Inner::change_of(node, peer)
             };
             inner.commit(&mut peers, change).await?;
-            Ok(Left { id, is_kept })
+            Ok(Left { id, is_kept: true })
+        })
+        .await
+    }
+
+    /// What became of a LEAVE whose call is repeated: one that failed is sent once more, if it may be.
+    pub async fn repeat_leave(&self, node: NodeId, id: MessageId) -> Result<Sent, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            let _hold = inner.under_way.take(id).await;
+            let before = inner.store.message(id).await?;
+            // Whether it is kept is not known to the caller any more: a wait is an answer.
+            let sent = inner.outbox.repeat(id, true).await?;
+            let is_untold = before.is_some_and(|before| {
+                before.message.keep_until.is_none() && before.state != MessageState::Settled
+            });
+            if is_untold && sent.state == MessageState::Settled {
+                inner.left(node, id).await?;
+            }
+            Ok(sent)
         })
         .await
     }
@@ -102,12 +133,13 @@ impl Federation {
                 let text = format!("no request of {node} waits for a decision");
                 Error::new(Code::FailedPrecondition, "NO_REQUEST", text)
             })?;
-            let manner = Manner { unordered: true, keep: KEEP_ANSWER, answer: false };
+            let manner = Manner { unordered: true, keep: KEEP_ANSWER, answer: None };
             let prepared =
                 inner.prepare(node, &payload, Some(request), manner).await?.ok_or_else(not_allowed)?;
             let id = prepared.answer.message.id;
             let change = FederateChange {
                 publish: vec![inner.own_event(id, Some(request), &node, &payload)],
+                withdraw: accept.then(|| inner.withdraw_leaves(node)).into_iter().collect(),
                 answers: vec![prepared.answer],
                 ..Inner::change_of(node, peer)
             };
@@ -153,11 +185,19 @@ impl Federation {
         .await
     }
 
-    /// Blocks a node: nothing that it sends is published or answered once this returns.
+    /// Blocks a node: nothing that it sends is published or answered once this returns, and what is kept for it of
+    /// federation is given up.
     pub async fn block(&self, node: NodeId) -> Result<PeerView, Error> {
-        self.change(node, |peer, inner| {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            let mut peers = inner.peers.lock().await;
+            let mut peer = peers.get(&node).cloned().unwrap_or_default();
             peer.block(inner.clock.now());
-            Ok(())
+            let view = inner.view(node, peer.clone());
+            let withdraw = vec![inner.outbox.withdrawal(node, Service::Federate, false)];
+            let change = FederateChange { withdraw, ..Inner::change_of(node, peer) };
+            inner.commit(&mut peers, change).await?;
+            Ok(view)
         })
         .await
     }
@@ -186,6 +226,43 @@ impl Federation {
             Ok(view)
         })
         .await
+    }
+}
+
+impl Inner {
+    /// Sends a LEAVE to a node with which nothing is alive.
+    async fn take_leave(&self, node: NodeId, claim: Option<Claim>) -> Result<Left, Error> {
+        let hold = self.under_way.take(Outbox::new_id()?).await;
+        let draft = Draft {
+            service: Service::Federate,
+            recipient: node,
+            body: Payload::Leave.to_json().into_bytes(),
+            reply_to: String::new(),
+            amount_sat: 0,
+            unordered: false,
+            keep: Duration::ZERO,
+            answer: None,
+        };
+        self.outbox.send_as(hold.id(), draft, claim).await?;
+        self.left(node, hold.id()).await?;
+        Ok(Left { id: hold.id(), is_kept: false })
+    }
+
+    /// A LEAVE was sent to a node with which nothing was alive.
+    async fn left(&self, node: NodeId, id: MessageId) -> Result<(), StoreError> {
+        let mut peers = self.peers.lock().await;
+        let mut peer = peers.get(&node).cloned().unwrap_or_default();
+        if !peer.is_alive() {
+            peer.leave(self.clock.now());
+        }
+        let publish = vec![self.own_event(id, None, &node, &Payload::Leave)];
+        self.commit(&mut peers, FederateChange { publish, ..Self::change_of(node, peer) }).await
+    }
+
+    /// Gives up every LEAVE that is kept for a node with which this one is federated since.
+    pub(super) fn withdraw_leaves(&self, node: NodeId) -> Withdrawal {
+        // Of what is kept, only a LEAVE has a place in the order.
+        self.outbox.withdrawal(node, Service::Federate, true)
     }
 }
 

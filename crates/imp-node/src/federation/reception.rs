@@ -15,7 +15,7 @@ use super::peers::Peers;
 use super::{Inner, KEEP_ANSWER, Manner, dice, until};
 use crate::error::Error;
 use crate::inbox::reception::{Receipt, Reception, Whole};
-use crate::outbox::{ANSWERS_REFUSED, Allowed};
+use crate::outbox::{ANSWERS_REFUSED, Allowed, AnswerTo};
 use crate::store::StoreError;
 use crate::store::federate::PeerRow;
 use crate::store::inbox::Withheld;
@@ -169,6 +169,7 @@ impl Inner {
             receipt.publish.push(self.expired_event(node).map_err(failed)?);
         }
         for id in told {
+            self.under_way.told(id);
             receipt.publish.push(self.own_event(id, None, &node, &self.request_payload()));
         }
         receipt.count.extend(ignored);
@@ -177,7 +178,8 @@ impl Inner {
             receipt.publish.push(NewEvent { data: payload.to_json(), ..whole.into() });
         }
         if let Some(reply) = reply {
-            let manner = Manner { unordered: true, keep: keep_of(&reply, &peer, now), answer: true };
+            let to = if is_chosen(&peer) { AnswerTo::Peer } else { AnswerTo::Stranger };
+            let manner = Manner { unordered: true, keep: keep_of(&reply, &peer, now), answer: Some(to) };
             match self.prepare(node, &reply, Some(request), manner).await.map_err(failed)? {
                 Some(prepared) => {
                     let id = prepared.answer.message.id;
@@ -198,6 +200,9 @@ impl Inner {
         }
         if peer == before {
             return Ok(());
+        }
+        if peer.state == State::Federated && before.state != State::Federated {
+            receipt.withdraw.push(self.withdraw_leaves(node));
         }
         if is_auto(&peer) && !is_auto(&before) && held.peers.autos() >= self.capacity.auto {
             self.make_room(held, now, receipt);
@@ -222,6 +227,11 @@ impl Inner {
 
 fn is_auto(peer: &Peer) -> bool {
     peer.state == State::Federated && peer.standing == Some(Standing::Auto)
+}
+
+/// Whether it is federated because somebody at this node wants it to be.
+fn is_chosen(peer: &Peer) -> bool {
+    peer.state == State::Federated && peer.standing != Some(Standing::Auto)
 }
 
 /// Notes that something of a peer came in; in the store, only where that is old.

@@ -10,6 +10,7 @@ use imp_core::id::{MessageId, NodeId};
 use imp_core::record::Service;
 
 use super::decision::not_allowed;
+use super::under_way::Hold;
 use super::{Federation, Inner, KEEP_ANSWER, Manner, dice, until};
 use crate::error::Error;
 use crate::idempotency::Claim;
@@ -29,8 +30,8 @@ impl Federation {
     pub async fn request(&self, node: NodeId, claim: Option<Claim>) -> Result<Sent, Error> {
         let inner = Arc::clone(&self.inner);
         self.detached(async move {
-            let id = Outbox::new_id()?;
-            let _sending = inner.note(node, id).await?;
+            let hold = inner.under_way.take(Outbox::new_id()?).await;
+            inner.note(node, hold.id()).await?;
             let draft = Draft {
                 service: Service::Federate,
                 recipient: node,
@@ -39,45 +40,38 @@ impl Federation {
                 amount_sat: 0,
                 unordered: false,
                 keep: Duration::ZERO,
-                answer: false,
+                answer: None,
             };
-            let sent = inner.outbox.send_as(id, draft, claim).await;
-            inner.conclude_now(node, id).await?;
+            let sent = inner.outbox.send_as(hold.id(), draft, claim).await;
+            inner.conclude_now(node, &hold, true).await?;
             sent
         })
         .await
     }
 
-    /// What became of a request whose call is repeated: one that failed is sent once more, if it may be.
+    /// What became of a request whose call is repeated: one that failed is sent once more, if it may be. Waits for whoever
+    /// is sending it.
     pub async fn repeat_request(&self, node: NodeId, id: MessageId) -> Result<Sent, Error> {
         let inner = Arc::clone(&self.inner);
         self.detached(async move {
-            let stored = inner.store.message(id).await?;
-            let failed = stored.is_some_and(|stored| stored.state == MessageState::Failed);
-            let _sending = if failed { Some(inner.note(node, id).await?) } else { None };
+            // While it is held, nobody else takes back what was noted of it.
+            let hold = inner.under_way.take(id).await;
+            let state = inner.store.message(id).await?.map(|stored| stored.state);
+            let is_noted = state == Some(MessageState::Failed);
+            if is_noted {
+                inner.note(node, id).await?;
+            }
             let sent = inner.outbox.repeat(id, false).await;
-            inner.conclude_now(node, id).await?;
+            inner.conclude_now(node, &hold, is_noted).await?;
             sent
         })
         .await
-    }
-}
-
-/// A request that is being sent.
-struct Sending {
-    inner: Arc<Inner>,
-    id: MessageId,
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.inner.sending().remove(&self.id);
     }
 }
 
 impl Inner {
     /// Notes that a node is asked by the message `id`, before that is sent: its answer must not find a stranger.
-    async fn note(self: &Arc<Self>, node: NodeId, id: MessageId) -> Result<Sending, Error> {
+    async fn note(&self, node: NodeId, id: MessageId) -> Result<(), Error> {
         let mut peers = self.peers.lock().await;
         let now = self.clock.now();
         let mut peer = peers.get(&node).cloned().unwrap_or_default();
@@ -90,42 +84,46 @@ impl Inner {
         if let Some(request) = accepted {
             let payload = peer.acceptance(&self.rules);
             let keep = KEEP_ANSWER.min(until(peer.until, now));
-            let manner = Manner { unordered: true, keep, answer: false };
+            let manner = Manner { unordered: true, keep, answer: None };
             let prepared =
                 self.prepare(node, &payload, Some(request), manner).await?.ok_or_else(not_allowed)?;
             let answer = prepared.answer;
             change.publish.push(self.own_event(answer.message.id, Some(request), &node, &payload));
+            change.withdraw.push(self.withdraw_leaves(node));
             change.answers.push(answer);
         }
         change.peers = Self::change_of(node, peer).peers;
-        self.sending().insert(id);
-        let sending = Sending { inner: Arc::clone(self), id };
-        self.commit(&mut peers, change).await?;
-        Ok(sending)
+        Ok(self.commit(&mut peers, change).await?)
     }
 
     /// Like [`Self::conclude`], unless the node stops: then the work on the message may have broken off anywhere, and the
     /// next run finds out.
-    async fn conclude_now(&self, node: NodeId, id: MessageId) -> Result<(), StoreError> {
+    async fn conclude_now(&self, node: NodeId, hold: &Hold, is_noted: bool) -> Result<(), StoreError> {
         if self.tasks.token().is_cancelled() {
             return Ok(());
         }
-        self.conclude(node, id).await
+        self.conclude(node, hold, is_noted).await
     }
 
     /// Notes what became of a request, if that is known: programs are told of one that was sent, and one that was not is
-    /// taken back.
-    async fn conclude(&self, node: NodeId, id: MessageId) -> Result<(), StoreError> {
+    /// taken back. One that was noted under this hold is told also where nothing is left of the note, since what was with the
+    /// peer ended meanwhile.
+    async fn conclude(&self, node: NodeId, hold: &Hold, is_noted: bool) -> Result<(), StoreError> {
+        let id = hold.id();
         let state = self.store.message(id).await?.map(|stored| stored.state);
         let mut peers = self.peers.lock().await;
-        let Some(mut peer) = peers.get(&node).cloned() else { return Ok(()) };
+        let before = peers.get(&node).cloned().unwrap_or_default();
+        let mut peer = before.clone();
         let change = match state {
-            Some(MessageState::Settled) if peer.request_sent(id) => {
+            Some(MessageState::Settled) => {
+                let is_open = peer.request_sent(id);
+                if !is_open && (!is_noted || hold.is_told()) {
+                    return Ok(());
+                }
                 let publish = vec![self.own_event(id, None, &node, &self.request_payload())];
                 FederateChange { publish, ..Self::change_of(node, peer) }
             }
             None | Some(MessageState::Failed) => {
-                let before = peer.clone();
                 peer.request_failed(id);
                 if peer == before {
                     return Ok(());
@@ -141,16 +139,17 @@ impl Inner {
     pub(super) async fn conclude_all(&self) -> Result<(), StoreError> {
         let open: Vec<_> = {
             let peers = self.peers.lock().await;
-            let sending = self.sending();
             let asks = |node: NodeId, peer: &Peer| -> Vec<_> {
                 let open = peer.asks.iter().filter(|ask| ask.kind == AskKind::Request && !ask.told);
-                open.filter(|ask| !sending.contains(&ask.id)).map(|ask| (node, ask.id)).collect()
+                open.map(|ask| (node, ask.id)).collect()
             };
             let untold = peers.untold().into_iter();
             untold.filter_map(|node| Some(asks(node, peers.get(&node)?))).flatten().collect()
         };
         for (node, id) in open {
-            self.conclude(node, id).await?;
+            if let Some(hold) = self.under_way.try_take(id) {
+                self.conclude(node, &hold, false).await?;
+            }
         }
         Ok(())
     }

@@ -9,12 +9,15 @@ use imp_core::time::UnixMillis;
 
 use super::{Inner, KEEP_ANSWER, Manner, until};
 use crate::error::Error;
-use crate::outbox::{ANSWERS_REFUSED, Allowed};
+use crate::outbox::{ANSWERS_REFUSED, Allowed, AnswerTo};
 use crate::runtime::clock::Steady;
 use crate::store::federate::{FederateChange, PeerRow};
 
-/// Peers that one transaction changes.
-const AT_ONCE: usize = 64;
+/// Peers that one transaction forgets.
+const FORGET_AT_ONCE: usize = 64;
+
+/// Peers to which one transaction brings what is due. The backend is asked about each that is renewed, and the inbox waits.
+const DUE_AT_ONCE: usize = 8;
 
 /// The longest that this sleeps: the clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -61,13 +64,13 @@ async fn turn(inner: &Arc<Inner>, now: UnixMillis, stepped_back: bool) -> Result
         }
     }
     if change.peers.is_empty() {
-        for node in peers.due(now, AT_ONCE) {
+        for node in peers.due(now, DUE_AT_ONCE) {
             let Some(peer) = peers.get(&node).cloned() else { continue };
             shares.extend(due(inner, node, peer, now, &mut change).await?);
         }
     }
     if change.peers.is_empty() {
-        change.forget = peers.beyond(inner.capacity.ended, AT_ONCE);
+        change.forget = peers.beyond(inner.capacity.ended, FORGET_AT_ONCE);
     }
     let is_done = change == FederateChange::default();
     if !is_done {
@@ -99,7 +102,7 @@ async fn due(
             let ttl_secs = inner.rules.ttl_secs;
             let payload = Payload::Renew { imp_id: inner.rules.imp_id.clone(), ttl_secs };
             let keep = KEEP_ANSWER.min(until(peer.until, now));
-            let manner = Manner { unordered: true, keep, answer: true };
+            let manner = Manner { unordered: true, keep, answer: Some(AnswerTo::Peer) };
             match inner.prepare(node, &payload, None, manner).await? {
                 Some(prepared) => {
                     let id = prepared.answer.message.id;

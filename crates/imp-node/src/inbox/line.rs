@@ -302,10 +302,11 @@ impl Line {
 
 impl InboxChange {
     fn add(&mut self, receipt: Receipt) {
-        let Receipt { publish, withheld, peers, answers, count } = receipt;
+        let Receipt { publish, withheld, peers, withdraw, answers, count } = receipt;
         self.publish.extend(publish);
         self.withheld.extend(withheld);
         self.peers.extend(peers);
+        self.withdraw.extend(withdraw);
         self.answers.extend(answers);
         self.count.extend(count);
     }

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::federate::PeerRow;
 use crate::store::inbox::Withheld;
 use crate::store::journal::NewEvent;
-use crate::store::outbox::Answer;
+use crate::store::outbox::{Answer, Withdrawal};
 
 /// A message that came in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Receipt {
     pub withheld: Option<Withheld>,
     /// Peers as they are from now on.
     pub peers: Vec<PeerRow>,
+    /// Messages to give up.
+    pub withdraw: Vec<Withdrawal>,
     /// Messages to send.
     pub answers: Vec<Answer>,
     /// Things to count.

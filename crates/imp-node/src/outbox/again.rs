@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imp_api::error::Code;
 use imp_core::delivery::{Delivery, MessageState, PartState};
 use imp_core::id::MessageId;
+use imp_core::record::Service;
 use imp_core::retry::{Try, may_try_again};
 
 use super::plan::Plan;
@@ -44,9 +45,18 @@ impl Outbox {
     /// # Errors
     ///
     /// Those of [`Self::send`]; `NOT_FOUND` for a message that this node never took in, or has let go;
-    /// `FAILED_PRECONDITION` for one that may have arrived, one that is too old, and one that waits to be sent by itself.
+    /// `FAILED_PRECONDITION` for one that may have arrived, one that is too old, one that waits to be sent by itself, and one
+    /// of federation.
     /// Every one holds the word "failed".
     pub async fn retry(&self, id: MessageId) -> Result<Sent, Error> {
+        let stored = self.inner.store.message(id).await.map_err(|error| Error::from(error).of_send())?;
+        if stored.is_some_and(|stored| {
+            stored.message.service == Service::Federate && stored.state != MessageState::Settled
+        }) {
+            // Its answer would find that nothing was asked.
+            let why = "it is one of federation: call RequestFederate or LeaveFederation";
+            return Err(refused(why).of_message(id));
+        }
         let sent = self.complete(id, true, not_again).await;
         let sent = sent.and_then(|sent| match sent.state {
             MessageState::Queued => Err(refused("it is queued, and will be sent by itself").of_message(id)),

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use imp_core::attempt::FailureCause;
 use imp_core::delivery::{Delivery, MessageState};
-use imp_core::id::MessageId;
+use imp_core::id::{MessageId, NodeId};
+use imp_core::record::Service;
 use imp_core::retry::Try;
 
 use super::allowance::Allowed;
@@ -17,9 +18,9 @@ use super::plan::Plan;
 use super::run::{Outcome, Sending};
 use super::running::{Running, Stage};
 use super::turns::Ticket;
-use super::{Draft, Inner, Open, Outbox, random};
+use super::{Draft, Inner, Open, Outbox, failure, random};
 use crate::error::Error;
-use crate::store::outbox::{Answer, OutboxMessage, SendFailure};
+use crate::store::outbox::{Answer, OutboxMessage, SendFailure, Withdrawal};
 
 /// A message for another change to take in.
 #[derive(Debug)]
@@ -52,14 +53,21 @@ impl Outbox {
     pub async fn prepare(&self, draft: Draft) -> Result<Option<Prepared>, Error> {
         let inner = &self.inner;
         let plan = Plan::new(&draft)?;
-        let allowed = if draft.answer {
-            let Some(allowed) = inner.allow(&draft.recipient, &plan).await? else { return Ok(None) };
+        let allowed = if let Some(to) = draft.answer {
+            let Some(allowed) = inner.allow(&draft.recipient, &plan, to).await? else { return Ok(None) };
             Some(allowed)
         } else {
             None
         };
         let (message, body) = inner.message(Self::new_id()?, draft, &plan, allowed.as_ref());
         Ok(Some(Prepared { answer: Answer { message, body }, allowed }))
+    }
+
+    /// What gives up the messages of a service that are kept for a node, or those of them that have a place in the order. The
+    /// caller makes it part of a change of its own; from that commit on, none of them is tried that is not on its way.
+    pub fn withdrawal(&self, recipient: NodeId, service: Service, only_ordered: bool) -> Withdrawal {
+        let failure = SendFailure::from(&failure::withdrawn());
+        Withdrawal { recipient, service, only_ordered, failure, at: self.inner.clock.now() }
     }
 
     /// Sends messages whose rows are committed. Their places in the queues are taken when this returns; nobody is told what
@@ -105,8 +113,9 @@ impl Inner {
     async fn put_off(&self, message: &OutboxMessage, error: Error) -> Result<Outcome, Error> {
         let error = error.of_send();
         let (failure, now) = (SendFailure::from(&error), self.clock.now());
-        if message.keep_until.is_some_and(|until| now < until) {
-            self.store.requeue_message(message.id, failure).await?;
+        if message.keep_until.is_some_and(|until| now < until)
+            && self.store.requeue_message(message.id, failure.clone()).await?
+        {
             return Ok(Outcome::Waits { cause: FailureCause::Unavailable });
         }
         self.store.end_message(message.id, MessageState::Failed, failure, now).await?;

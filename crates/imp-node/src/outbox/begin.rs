@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use imp_api::error::Code;
-use imp_core::amount::Msat;
 use imp_core::delivery::{Delivery, MessageState};
 use imp_core::id::MessageId;
 use imp_core::retry::Try;
@@ -54,9 +53,9 @@ impl Outbox {
             Err(error) if is_kept && error.code() == Code::Unavailable => None,
             Err(error) => return Err(error),
         };
-        let allowed = if draft.answer {
-            let allowed = inner.allow(&draft.recipient, &plan).await?;
-            Some(allowed.ok_or_else(|| no_allowance(inner.options.answers))?)
+        let allowed = if let Some(to) = draft.answer {
+            let allowed = inner.allow(&draft.recipient, &plan, to).await?;
+            Some(allowed.ok_or_else(|| inner.allowance.used_up())?)
         } else {
             None
         };
@@ -96,12 +95,4 @@ async fn send_new(inner: Arc<Inner>, new: New, ticket: Option<Ticket>) {
         Err(error) => Err(error),
     };
     inner.conclude(open, sent);
-}
-
-fn no_allowance(answers: Msat) -> Error {
-    let text = format!(
-        "the allowance for answers is used up: {} sat a day, 20 sat of it for one node",
-        answers.to_sat_floor()
-    );
-    Error::new(Code::ResourceExhausted, "ANSWERS_USED_UP", text)
 }

@@ -19,8 +19,17 @@ pub(super) const KEPT_IN_VAIN: &str = "KEPT_IN_VAIN";
 /// The daemon stopped before the message was sent, or for so long that it is too old.
 pub(super) const NOT_SENT: &str = "NOT_SENT";
 
+/// It was kept, and what it says does not hold any more.
+const WITHDRAWN: &str = "WITHDRAWN";
+
+/// The recipient was told something else since.
+const OVERTAKEN: &str = "OVERTAKEN";
+
+/// There is no room for it in the allowance for answers.
+pub(super) const NO_ALLOWANCE: &str = "ANSWERS_USED_UP";
+
 /// Every reason that a message can end with.
-const REASONS: [&str; 11] = [
+const REASONS: [&str; 14] = [
     "NO_ROUTE",
     "RECIPIENT_REJECTED",
     "RETRIES_EXHAUSTED",
@@ -32,6 +41,9 @@ const REASONS: [&str; 11] = [
     OUTCOME_UNKNOWN,
     KEPT_IN_VAIN,
     NOT_SENT,
+    WITHDRAWN,
+    OVERTAKEN,
+    NO_ALLOWANCE,
 ];
 
 impl From<&Error> for SendFailure {
@@ -49,6 +61,24 @@ pub(super) fn of_earlier(failure: &SendFailure) -> Error {
 /// The error of a message whose payment failed, or was refused, for a cause.
 pub(super) fn of_payment(cause: FailureCause, text: &str) -> Error {
     Error::new(code(cause), reason(cause), format!("send failed: {text}"))
+}
+
+/// The error of a message that was given up.
+pub(super) fn withdrawn() -> Error {
+    let text = "send failed: the message was given up, since what it says does not hold any more";
+    Error::new(Code::FailedPrecondition, WITHDRAWN, text)
+}
+
+/// The error of a message after which another was sent that says something else.
+pub(super) fn overtaken() -> Error {
+    let text = "send failed: the node was told something else since";
+    Error::new(Code::FailedPrecondition, OVERTAKEN, text)
+}
+
+/// The error of a message that waits for the end of another.
+pub(super) fn behind() -> Error {
+    let text = "send failed: the node is just being told something else";
+    Error::new(Code::Unavailable, OVERTAKEN, text)
 }
 
 /// What a backend's reason means for the next step.

@@ -14,6 +14,7 @@ use imp_core::attempt::{AttemptState, FailureCause};
 use imp_core::delivery::{Delivery, MessageState, PartState};
 use imp_core::id::NodeId;
 use imp_core::kept::{Line, Place, Step, TryEnd};
+use imp_core::record::Service;
 use imp_core::retry::Try;
 use imp_core::time::UnixMillis;
 use tokio::sync::Notify;
@@ -194,7 +195,7 @@ async fn try_again(inner: &Arc<Inner>, open: Open, ticket: Ticket) -> (Open, Try
 
 enum Tried {
     Sent(Outcome),
-    /// Nothing was paid: there is no channel to pay with, or too little in them.
+    /// Nothing was paid: there is no channel to pay with, or too little in them, or something else is said first.
     NoRoom(TryEnd),
 }
 
@@ -203,6 +204,14 @@ async fn try_once(inner: &Arc<Inner>, open: &Open, ticket: Ticket) -> Result<Tri
     let looking = inner.texts.look_at(&open.message, 2).await;
     let Some(FullMessage { stored, body, attempts }) = inner.store.full_message(id).await? else {
         return Ok(Tried::Sent(Outcome::Ended(Error::internal("failed: the message was let go"))));
+    };
+    if stored.ended.is_some() {
+        return Ok(Tried::Sent(Outcome::Ended(failure::withdrawn())));
+    }
+    // Until the end of the try, from where on its row counts.
+    let _allowed = match inner.allow_old(&stored.message).await? {
+        Ok(allowed) => allowed,
+        Err(refused) => return Ok(Tried::Sent(Outcome::Ended(refused))),
     };
     let plan = Plan::of_message(&stored.message, &body)?;
     let delivery = delivery(stored.message.parts, &attempts);
@@ -218,7 +227,12 @@ async fn try_once(inner: &Arc<Inner>, open: &Open, ticket: Ticket) -> Result<Tri
     let text = inner.texts.keep(body.into(), plan);
     drop((attempts, looking));
     let slot = ticket.granted().await;
+    let is_federation = stored.message.service == Service::Federate;
     let sending = Sending::at_turn(inner, stored.message, text, slot, Try::another).await?;
+    if is_federation && sending.is_behind() {
+        // Of federation the last word counts: what becomes of a younger message decides whether this one is sent.
+        return Ok(Tried::NoRoom(TryEnd::Unreachable));
+    }
     sending.send(delivery).await.map(Tried::Sent)
 }
 
@@ -251,6 +265,9 @@ pub(super) fn delivery(parts: u16, attempts: &[StoredAttempt]) -> Delivery {
 /// Ends a message whose time is over.
 async fn give_up(inner: &Arc<Inner>, open: Open) {
     let error = match inner.store.message(open.message.id).await {
+        Ok(Some(stored)) if stored.ended.is_some() => {
+            return open.running.is(Stage::Ended(Err(failure::withdrawn())));
+        }
         Ok(stored) => over(stored.and_then(|stored| stored.failure)),
         Err(error) => error.into(),
     };

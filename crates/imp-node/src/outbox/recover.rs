@@ -6,8 +6,9 @@ use std::time::Duration;
 use imp_api::error::Code;
 use imp_core::attempt::{Attempt as AttemptRules, AttemptState};
 use imp_core::delivery::{Delivery, MessageState, PartState};
+use imp_core::id::PaymentHash;
 use imp_core::retry::{SEND_WITHIN, TRY_DEADLINE, Try};
-use tokio::sync::OwnedSemaphorePermit;
+use imp_core::time::UnixMillis;
 
 use super::outcome::Ended;
 use super::run::{Outcome, Sending, keysend};
@@ -16,7 +17,7 @@ use super::turns::{Barrier, Numbered, Ticket};
 use super::{Inner, Open, failure};
 use crate::error::Error;
 use crate::store::StoreError;
-use crate::store::outbox::{OutboxMessage, SendFailure, StoredAttempt, StoredMessage};
+use crate::store::outbox::{Attempt, OutboxMessage, SendFailure, StoredAttempt, StoredMessage};
 
 /// What a message that was never attempted ends with.
 const NEVER_SENT: &str = "send failed: the daemon stopped before anything was sent";
@@ -90,12 +91,12 @@ async fn follow_while_waited_for(
     let (numbered, barrier) = match turn {
         Turn::Had { numbered, barrier } => (numbered, barrier),
         Turn::Waits(ticket) => {
-            let attempts = Attempts::read(inner, &message).await?;
+            let attempts = attempts(inner, &message).await?;
             return follow_parts(inner, message, attempts, None, Some(ticket)).await;
         }
     };
     let mut barrier = Some(barrier);
-    let reading = Attempts::read(inner, &message);
+    let reading = attempts(inner, &message);
     tokio::pin!(reading);
     let attempts = tokio::select! {
         attempts = &mut reading => attempts?,
@@ -104,7 +105,7 @@ async fn follow_while_waited_for(
             reading.await?
         }
     };
-    let begun = attempts.rows.iter().map(|stored| stored.attempt.begun).max().unwrap_or_default();
+    let begun = attempts.iter().map(|known| known.begun).max().unwrap_or_default();
     let left = TRY_DEADLINE.saturating_sub(inner.clock.now().since(begun)).max(Duration::from_millis(1));
     let following = follow_parts(inner, message.clone(), attempts, Some(numbered), None);
     tokio::pin!(following);
@@ -117,23 +118,32 @@ async fn follow_while_waited_for(
     }
 }
 
-/// The attempts of a message, with their envelopes, and the right to have them in memory.
-struct Attempts {
-    rows: Vec<StoredAttempt>,
-    _looking: OwnedSemaphorePermit,
+/// An attempt, without its envelope.
+struct Known {
+    hash: PaymentHash,
+    part: u16,
+    begun: UnixMillis,
+    state: AttemptState,
 }
 
-impl Attempts {
-    async fn read(inner: &Inner, message: &OutboxMessage) -> Result<Self, Error> {
-        let looking = inner.texts.look_at(message, 1).await;
-        Ok(Self { rows: inner.store.attempts(message.id).await?, _looking: looking })
+impl From<StoredAttempt> for Known {
+    fn from(StoredAttempt { attempt, .. }: StoredAttempt) -> Self {
+        let Attempt { hash, part, begun, state, .. } = attempt;
+        Self { hash, part, begun, state }
     }
+}
+
+/// The attempts of a message. While they are read all of its text is in memory, and not for longer: to look one up takes
+/// its time.
+async fn attempts(inner: &Inner, message: &OutboxMessage) -> Result<Vec<Known>, Error> {
+    let _looking = inner.texts.look_at(message, 1).await;
+    Ok(inner.store.attempts(message.id).await?.into_iter().map(Known::from).collect())
 }
 
 async fn follow_parts(
     inner: &Arc<Inner>,
     message: OutboxMessage,
-    attempts: Attempts,
+    attempts: Vec<Known>,
     numbered: Option<Numbered>,
     ticket: Option<Ticket>,
 ) -> Result<Outcome, Error> {
@@ -149,6 +159,11 @@ async fn follow_parts(
         inner.store.end_message(message.id, MessageState::Failed, SendFailure::from(&error), now).await?;
         return Ok(Outcome::Ended(error));
     }
+    // Until the end of the try, from where on its row counts.
+    let _allowed = match inner.allow_old(&message).await? {
+        Ok(allowed) => allowed,
+        Err(refused) => return Ok(Outcome::Ended(refused)),
+    };
     // One that has its number takes none when its turn comes.
     let ticket = ticket.unwrap_or_else(|| inner.turns.enter(message.recipient, None, message.text_bytes()));
     // Where there is no room the backend is asked all the same: its refusal is what the message ends with.
@@ -164,18 +179,19 @@ async fn follow_parts(
 async fn follow_attempts(
     inner: &Arc<Inner>,
     message: &OutboxMessage,
-    attempts: Attempts,
+    attempts: Vec<Known>,
 ) -> Result<Vec<PartState>, Error> {
     let mut parts = vec![PartState::Waiting; message.parts.into()];
     let mut looked_up = Vec::new();
-    for attempt in attempts.rows.iter().map(|stored| &stored.attempt) {
-        let part = usize::from(attempt.part);
-        let state = match attempt.state {
+    for Known { hash, part, state, .. } in attempts {
+        let part = usize::from(part);
+        let state = match state {
             AttemptState::Settled => PartState::Settled,
             AttemptState::Failed => continue,
             AttemptState::Ready | AttemptState::Sent | AttemptState::Unknown => {
-                let ended = inner.follow(attempt.hash, AttemptRules::restore(attempt.state));
-                inner.look_up(keysend(inner, message, attempt)).await?;
+                let Some(attempt) = inner.store.attempt(hash).await? else { continue };
+                let ended = inner.follow(hash, AttemptRules::restore(state));
+                inner.look_up(keysend(inner, message, &attempt)).await?;
                 looked_up.push((part, ended));
                 PartState::InFlight
             }
@@ -184,8 +200,6 @@ async fn follow_attempts(
             parts[part] = state;
         }
     }
-    // An end may be hours away.
-    drop(attempts);
     for (part, ended) in looked_up {
         let ended = ended.await.map_err(|_| Error::internal("the outbox lost track of a payment"))?;
         parts[part] = match ended {

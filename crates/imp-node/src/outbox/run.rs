@@ -23,7 +23,7 @@ use super::turns::{Numbered, Room, Slot};
 use super::{Inner, Open, failure, random};
 use crate::error::Error;
 use crate::runtime::clock::Steady;
-use crate::store::outbox::{Attempt, Number, OutboxMessage, SendFailure};
+use crate::store::outbox::{Attempt, Begun, Number, OutboxMessage, SendFailure};
 
 /// How long a payment that found no slot at the backend waits before it looks again.
 const SLOT_POLL: Duration = Duration::from_millis(250);
@@ -63,6 +63,10 @@ enum PartError {
     Stopped,
     /// Definitely not, since this node could not begin to.
     NotBegun(Error),
+    /// The message ended meanwhile.
+    Withdrawn,
+    /// Another message was sent since that says something else.
+    Overtaken,
     /// This node could not go on with a payment that it had stored.
     Broken(Error),
 }
@@ -129,6 +133,11 @@ impl Sending {
         })
     }
 
+    /// Whether an earlier message of its line has its number and is not done.
+    pub(super) fn is_behind(&self) -> bool {
+        self.number().as_ref().is_some_and(|number| number.floor_back() > 0)
+    }
+
     /// Pays for the parts that are waiting, and notes what comes of the message.
     pub(super) async fn send(&self, delivery: Delivery) -> Result<Outcome, Error> {
         let paying = self.pay(delivery);
@@ -164,7 +173,12 @@ impl Sending {
             let Some((part, paid)) = under_way.next().await else { return Ok((delivery, lost)) };
             let state = match &paid {
                 Ok(()) => PartState::Settled,
-                Err(PartError::Failed { .. } | PartError::NotBegun(_)) => PartState::Failed,
+                Err(
+                    PartError::Failed { .. }
+                    | PartError::NotBegun(_)
+                    | PartError::Withdrawn
+                    | PartError::Overtaken,
+                ) => PartState::Failed,
                 Err(PartError::Unknown { .. } | PartError::Broken(_)) => PartState::Unknown,
                 Err(PartError::Stopped) => PartState::Waiting,
             };
@@ -235,7 +249,12 @@ impl Sending {
         let (attempt, number) = self.seal(part).await.map_err(PartError::NotBegun)?;
         let (hash, keysend) = (attempt.hash, keysend(&self.inner, &self.message, &attempt));
         let begun = self.inner.store.begin_attempt(attempt, number).await;
-        begun.map_err(|error| PartError::NotBegun(error.into()))?;
+        match begun.map_err(|error| PartError::NotBegun(error.into()))? {
+            Begun::Yes => {}
+            Begun::Ended => return Err(PartError::Withdrawn),
+            Begun::Overtaken => return Err(PartError::Overtaken),
+            Begun::Behind => return Err(PartError::NotBegun(failure::behind())),
+        }
         // The backend has not heard of it, so that its end cannot have come before.
         let ended = self.inner.follow(hash, AttemptRules::new());
         self.submit(keysend, ended, slot).await.map_err(|error| {
@@ -336,6 +355,8 @@ impl Sending {
         };
         let (error, cause) = match (state, lost) {
             (MessageState::Settled, _) => return Ok(Outcome::Settled),
+            (_, Some(PartError::Withdrawn)) => return Ok(Outcome::Ended(failure::withdrawn())),
+            (_, Some(PartError::Overtaken)) => (failure::overtaken(), None),
             (_, Some(PartError::Failed { cause, text })) => {
                 let paid = delivery.count(PartState::Settled);
                 (failure::of_payment(cause, &format!("{text}{}", self.paid(paid))), Some(cause))
@@ -365,8 +386,8 @@ impl Sending {
         let failed = SendFailure::from(&error);
         if let Some(cause) = cause
             && self.is_kept_after(cause, delivery)
+            && self.inner.store.requeue_message(id, failed.clone()).await?
         {
-            self.inner.store.requeue_message(id, failed).await?;
             return Ok(Outcome::Waits { cause });
         }
         self.inner.store.end_message(id, state, failed, now).await?;

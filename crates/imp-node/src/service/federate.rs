@@ -124,8 +124,7 @@ impl Federate {
                     let left = self.federation.leave(node, claim).await?;
                     self.outbox.repeat(left.id, left.is_kept).await
                 }
-                // Whether it is kept is not known any more: a wait is an answer.
-                Err(id) => self.outbox.repeat(id, true).await,
+                Err(id) => self.federation.repeat_leave(node, id).await,
             }
         };
         Ok(left.await.map_err(Error::of_send)?.id)

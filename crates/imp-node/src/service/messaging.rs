@@ -78,7 +78,7 @@ impl Messaging {
         let amount_sat = u64::try_from(request.amount)
             .map_err(|_| Error::invalid("amount", format!("{} sat is less than nothing", request.amount)))?;
         Ok(Draft {
-            answer: false,
+            answer: None,
             service: Service::Message,
             recipient,
             body: request.msg.into_bytes(),

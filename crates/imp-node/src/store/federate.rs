@@ -7,7 +7,7 @@ use imp_core::id::NodeId;
 use super::StoreError;
 use super::idempotency::NewKey;
 use super::journal::NewEvent;
-use super::outbox::Answer;
+use super::outbox::{Answer, Withdrawal};
 
 /// A node, and what is remembered of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct FederateChange {
     pub forget: Vec<NodeId>,
     /// Events to append, in order.
     pub publish: Vec<NewEvent>,
+    /// Messages to give up, before others are taken in.
+    pub withdraw: Vec<Withdrawal>,
     /// Messages to send, as queued.
     pub answers: Vec<Answer>,
     /// The key of the call that caused this.

@@ -10,7 +10,7 @@ use imp_core::time::UnixMillis;
 use super::StoreError;
 use super::federate::PeerRow;
 use super::journal::NewEvent;
-use super::outbox::Answer;
+use super::outbox::{Answer, Withdrawal};
 
 /// What was done with a payment. The names are those in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub struct InboxChange {
     pub withheld: Vec<Withheld>,
     /// Peers as they are from now on; of several rows of one, the last.
     pub peers: Vec<PeerRow>,
+    /// Messages to give up, before others are taken in.
+    pub withdraw: Vec<Withdrawal>,
     /// Messages to send, as queued.
     pub answers: Vec<Answer>,
     /// Things to count.

@@ -15,8 +15,8 @@ use super::idempotency::NewKey;
 use super::journal::NewEvent;
 
 pub use record::{
-    Answer, AnswerCost, Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage,
-    SendFailure, StoredAttempt, StoredMessage, Tally,
+    Answer, AnswerCost, Attempt, AttemptEnd, Begun, FullMessage, MessagePage, MessageQuery, Number,
+    OutboxMessage, SendFailure, StoredAttempt, StoredMessage, Tally, Withdrawal,
 };
 
 /// The name of a message's state in the database and in answers.
@@ -69,8 +69,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// Notes an attempt before the backend is called, and the number of the message's try. The message is `sending` from
-    /// here on.
-    async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<(), StoreError>;
+    /// here on. Nothing is noted of one that is not to be sent, or not now.
+    async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<Begun, StoreError>;
 
     /// Notes that the backend took an attempt. Durable some time later: nothing depends on it.
     fn attempt_sent(&self, hash: PaymentHash);
@@ -85,8 +85,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     ) -> Result<Option<MessageId>, StoreError>;
 
     /// Notes that the try of a message failed and that it waits for another: it is `queued` again and has no number. One
-    /// that has ended stays as it is.
-    async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<(), StoreError>;
+    /// that has ended, or is not kept any more, stays as it is. Says whether it waits.
+    async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<bool, StoreError>;
 
     /// Opens a message that failed for another try: it is `queued` and has no number. Says whether it was `failed`.
     async fn reopen_message(&self, id: MessageId) -> Result<bool, StoreError>;

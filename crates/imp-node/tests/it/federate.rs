@@ -2,6 +2,7 @@
 
 mod crash;
 mod edge;
+mod last_word;
 mod rights;
 mod times;
 

@@ -60,7 +60,7 @@ impl Sockets {
             amount_sat: 0,
             unordered: false,
             keep: Duration::ZERO,
-            answer: false,
+            answer: None,
         };
         let sent = if recipient == ports.own {
             ports.outbox.publish_own(draft, claim).await

@@ -47,6 +47,34 @@ pub struct Answer {
     pub body: Arc<[u8]>,
 }
 
+/// Whether an attempt was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It was.
+    Yes,
+    /// Its message has ended.
+    Ended,
+    /// Its message is one of federation, of which the last word counts, and a younger one of its line was sent, or is kept.
+    Overtaken,
+    /// Likewise, and a younger one with a lower number is on its way: what becomes of that decides.
+    Behind,
+}
+
+/// Messages to give up that are kept: one that waits ends, and one that is on its way is not tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Those to this node,
+    pub recipient: NodeId,
+    /// of this service,
+    pub service: Service,
+    /// and only those that have a place in the order.
+    pub only_ordered: bool,
+    /// What they end with.
+    pub failure: SendFailure,
+    /// When.
+    pub at: UnixMillis,
+}
+
 /// What the node's own messages cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerCost {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use imp_core::delivery::MessageState;
 use imp_core::federation::{Ask, AskKind, AskedBy, Before, Peer, Rights, Standing, State};
 use imp_core::id::{MessageId, NodeId};
 use imp_core::time::UnixMillis;
@@ -12,6 +13,7 @@ use super::{SqliteStore, idempotency, inbox, journal, outbox, row, worker};
 use crate::store::StoreError;
 use crate::store::federate::{FederateChange, FederateStore, PeerRow};
 use crate::store::journal::{JournalEvent, JournalStore};
+use crate::store::outbox::message_state_name;
 
 #[async_trait]
 impl FederateStore for SqliteStore {
@@ -32,17 +34,21 @@ impl FederateStore for SqliteStore {
     }
 
     async fn commit_federation(&self, change: FederateChange) -> Result<(), StoreError> {
-        let tail = self.tail();
+        let (tail, metrics) = (self.tail(), self.metrics.clone());
         let pending = self.writer()?.submit_then(
             "commit_federation",
             move |connection| apply(connection, change),
-            move |events: &Vec<JournalEvent>| journal::push(&tail, events),
+            move |(events, given_up): &(Vec<JournalEvent>, usize)| {
+                (0..*given_up).for_each(|_| metrics.message_ended(message_state_name(MessageState::Failed)));
+                journal::push(&tail, events);
+            },
         );
-        worker::answer(pending).await.map(|_: Vec<JournalEvent>| ())
+        worker::answer(pending).await.map(|_| ())
     }
 }
 
-fn apply(connection: &Connection, change: FederateChange) -> Result<Vec<JournalEvent>, StoreError> {
+/// Returns the events, and how many messages were given up.
+fn apply(connection: &Connection, change: FederateChange) -> Result<(Vec<JournalEvent>, usize), StoreError> {
     // A name that goes from one to another must not be there twice in between.
     for node in &change.forget {
         forget_peer(connection, node)?;
@@ -50,6 +56,7 @@ fn apply(connection: &Connection, change: FederateChange) -> Result<Vec<JournalE
     for peer in &change.peers {
         upsert_peer(connection, peer)?;
     }
+    let given_up = outbox::withdraw_all(connection, &change.withdraw)?;
     for answer in &change.answers {
         outbox::insert_answer(connection, answer)?;
     }
@@ -59,7 +66,8 @@ fn apply(connection: &Connection, change: FederateChange) -> Result<Vec<JournalE
     for name in &change.count {
         inbox::count(connection, name)?;
     }
-    change.publish.into_iter().map(|event| journal::insert(connection, event)).collect()
+    let publish = change.publish.into_iter().map(|event| journal::insert(connection, event));
+    Ok((publish.collect::<Result<_, _>>()?, given_up))
 }
 
 fn forget_peer(connection: &Connection, node: &NodeId) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 mod withheld;
 
 use async_trait::async_trait;
+use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::Service;
 use imp_core::time::UnixMillis;
@@ -14,6 +15,7 @@ use crate::store::inbox::{
     SenderRows, WithheldPage, WithheldQuery,
 };
 use crate::store::journal::JournalStore;
+use crate::store::outbox::message_state_name;
 use crate::store::{StoreError, journal::JournalEvent};
 
 /// Records of later versions that are kept for one that reads them; the oldest go first.
@@ -105,12 +107,13 @@ impl InboxStore for SqliteStore {
         let pending = self.writer()?.submit_then(
             "commit_inbox",
             move |connection| apply(connection, change),
-            move |events: &Vec<JournalEvent>| {
+            move |(events, given_up): &(Vec<JournalEvent>, usize)| {
+                (0..*given_up).for_each(|_| metrics.message_ended(message_state_name(MessageState::Failed)));
                 outcome.into_iter().for_each(|outcome| metrics.inbox_payment(outcome));
                 journal::push(&tail, events);
             },
         );
-        worker::answer(pending).await.map(|_: Vec<JournalEvent>| ())
+        worker::answer(pending).await.map(|_| ())
     }
 
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError> {
@@ -179,7 +182,8 @@ pub(super) fn count(connection: &Connection, name: &str) -> Result<(), StoreErro
     Ok(())
 }
 
-fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEvent>, StoreError> {
+/// Returns the events, and how many messages were given up.
+fn apply(connection: &Connection, change: InboxChange) -> Result<(Vec<JournalEvent>, usize), StoreError> {
     if let Some(payment) = &change.payment {
         insert_payment(connection, payment)?;
     }
@@ -211,13 +215,15 @@ fn apply(connection: &Connection, change: InboxChange) -> Result<Vec<JournalEven
     for peer in &change.peers {
         federate::upsert_peer(connection, peer)?;
     }
+    let given_up = outbox::withdraw_all(connection, &change.withdraw)?;
     for answer in &change.answers {
         outbox::insert_answer(connection, answer)?;
     }
     for name in &change.count {
         count(connection, name)?;
     }
-    change.publish.into_iter().map(|event| journal::insert(connection, event)).collect()
+    let publish = change.publish.into_iter().map(|event| journal::insert(connection, event));
+    Ok((publish.collect::<Result<_, _>>()?, given_up))
 }
 
 fn insert_payment(connection: &Connection, payment: &InboxPayment) -> Result<(), StoreError> {

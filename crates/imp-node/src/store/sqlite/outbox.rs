@@ -1,6 +1,7 @@
 //! The outbox in SQLite.
 
 mod answers;
+mod given_up;
 mod list;
 mod rows;
 
@@ -18,9 +19,12 @@ use crate::store::StoreError;
 use crate::store::idempotency::NewKey;
 use crate::store::journal::{JournalEvent, JournalStore, NewEvent};
 use crate::store::outbox::{
-    Answer, AnswerCost, Attempt, AttemptEnd, FullMessage, MessagePage, MessageQuery, Number, OutboxMessage,
-    OutboxStore, SendFailure, StoredAttempt, StoredMessage, attempt_state_name, message_state_name,
+    Answer, AnswerCost, Attempt, AttemptEnd, Begun, FullMessage, MessagePage, MessageQuery, Number,
+    OutboxMessage, OutboxStore, SendFailure, StoredAttempt, StoredMessage, attempt_state_name,
+    message_state_name,
 };
+
+pub(super) use given_up::withdraw_all;
 
 const STREAM: &str = "outbox.stream";
 
@@ -62,8 +66,12 @@ impl OutboxStore for SqliteStore {
         worker::answer(pending).await.map(|_| ())
     }
 
-    async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<(), StoreError> {
+    async fn begin_attempt(&self, attempt: Attempt, number: Option<Number>) -> Result<Begun, StoreError> {
         self.write("begin_attempt", move |connection| {
+            let begun = given_up::may_begin(connection, &attempt, number)?;
+            if begun != Begun::Yes {
+                return Ok(begun);
+            }
             connection
                 .prepare_cached(
                     "UPDATE outbox_message SET state = 'sending', stream = ?2, seq = ?3
@@ -74,7 +82,7 @@ impl OutboxStore for SqliteStore {
                     number.map(|number| number.stream),
                     number.map(|number| number.seq),
                 ])?;
-            rows::insert_attempt(connection, &attempt)
+            rows::insert_attempt(connection, &attempt).map(|()| begun)
         })
         .await
     }
@@ -114,15 +122,16 @@ impl OutboxStore for SqliteStore {
         Ok(worker::answer(pending).await?.map(|ended| ended.message))
     }
 
-    async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<(), StoreError> {
+    async fn requeue_message(&self, id: MessageId, failure: SendFailure) -> Result<bool, StoreError> {
         self.write("requeue_message", move |connection| {
-            connection
+            let queued = connection
                 .prepare_cached(
                     "UPDATE outbox_message SET state = 'queued', stream = NULL, seq = NULL, error = ?2,
-                     error_code = ?3, error_reason = ?4 WHERE id = ?1 AND ended_ms IS NULL",
+                     error_code = ?3, error_reason = ?4
+                     WHERE id = ?1 AND ended_ms IS NULL AND keep_until_ms IS NOT NULL",
                 )?
                 .execute(params![id.as_bytes(), failure.text, failure.code, failure.reason])?;
-            Ok(())
+            Ok(queued > 0)
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! What nodes may do: the spam floor, rights, names and blocks.
 
 use imp_api::error::Code;
+use imp_core::delivery::MessageState;
 use imp_core::federation::{Denial, Policy, Rights, Rules, State};
 use imp_core::id::NodeId;
 use imp_lightning::fake::FakeOptions;
@@ -27,6 +28,11 @@ async fn withheld(node: &TestNode) -> Vec<(String, Denial, u64)> {
     rows
 }
 
+/// Waits until so many messages were withheld: they are behind their payments.
+async fn has_withheld(node: &TestNode, count: usize) {
+    wait_for(&format!("{count} withheld"), async || withheld(node).await.len() >= count).await;
+}
+
 #[tokio::test]
 async fn the_floor_counts_over_all_parts_and_what_is_below_it_keeps_the_order() {
     let floor = Rights { min_message_sat: 3, ..Rights::ALL };
@@ -42,6 +48,7 @@ async fn the_floor_counts_over_all_parts_and_what_is_below_it_keeps_the_order() 
     assert_eq!(bob.texts().await, ["three sat".to_owned(), long]);
     assert!(bob.journal().await.iter().all(|event| !event.event.late));
     let message = |sat| ("message".to_owned(), Denial::BelowMinimum, sat);
+    has_withheld(&bob, 2).await;
     assert_eq!(withheld(&bob).await, [message(1), message(2)]);
     assert!(peer(&bob, alice.id).await.is_none(), "a stranger is not remembered for it");
 
@@ -51,6 +58,7 @@ async fn the_floor_counts_over_all_parts_and_what_is_below_it_keeps_the_order() 
     let terms = peer(&alice, bob.id).await.unwrap().view.peer.terms;
     assert_eq!(terms, Some(floor), "they are told");
     send(&alice, bob.id, "still a stranger", 0).await;
+    has_withheld(&bob, 3).await;
     assert_eq!(withheld(&bob).await.len(), 3);
     request(&bob, alice.id).await.unwrap();
     send(&alice, bob.id, "a peer", 0).await;
@@ -70,6 +78,7 @@ async fn rights_of_a_peer_go_over_those_of_its_standing_until_they_are_reset() {
     assert_eq!(info.view.rights, Rights { messages: false, min_message_sat: 9, ..Rights::ALL });
     assert_eq!(info.view.peer.state, State::None);
     send(&alice, bob.id, "may not", 100).await;
+    has_withheld(&bob, 1).await;
     assert_eq!(withheld(&bob).await, [("message".to_owned(), Denial::NoRight, 100)]);
     let bob = bob.restart().await;
     let of = alice.id.to_string();
@@ -99,6 +108,7 @@ async fn a_blocked_node_is_not_heard_and_not_answered() {
     send(&alice, bob.id, "do you hear me", 1_000).await;
     request(&alice, bob.id).await.unwrap();
     let blocked = |service: &str, sat| (service.to_owned(), Denial::Blocked, sat);
+    has_withheld(&bob, 2).await;
     assert_eq!(withheld(&bob).await, [blocked("message", 1_000), blocked("federate", 1)]);
     assert_eq!(bob.journal().await.len(), published, "nothing was published");
     assert_eq!(state(&alice, bob.id).await, State::Federated, "it is not told");
@@ -159,4 +169,56 @@ async fn requests_beyond_the_allowance_leave_everything_as_it_was() {
     assert_eq!(state(&carol, bob.id).await, State::Requested);
     assert_eq!(bob.counter("answers_refused").await, 1);
     assert_eq!(kinds(&bob).await, ["REQUEST", "ACCEPT", "REQUEST"]);
+}
+
+#[tokio::test]
+async fn strangers_leave_a_quarter_of_the_allowance_to_peers() {
+    let network = network(FakeOptions::default());
+    let poor = NodeOptions { answers: imp_core::amount::Msat::from_sat(4), ..policy(Policy::Auto) };
+    let bob = TestNode::start_with(&network, "bob", poor).await;
+    let alice = TestNode::start(&network, "alice").await;
+    let mut strangers = Vec::new();
+    for name in ["carol", "dave", "erin", "frank"] {
+        let stranger = TestNode::start(&network, name).await;
+        // Of the first no answer is ever paid: what it may cost counts like what the others did.
+        network.set_route("bob", "carol", false);
+        request(&stranger, bob.id).await.unwrap();
+        strangers.push(stranger);
+    }
+    wait_for("the last one to be refused", async || bob.counter("answers_refused").await == 1).await;
+    let mut states = Vec::new();
+    for stranger in &strangers {
+        states.push(state(&bob, stranger.id).await);
+    }
+    assert_eq!(states, [State::Federated, State::Federated, State::Federated, State::None]);
+    // Who was chosen here is answered all the same, and then it is at its end for everybody.
+    request(&bob, alice.id).await.unwrap();
+    is(&bob, alice.id, State::Federated).await;
+    request(&alice, bob.id).await.unwrap();
+    has_said(&alice, "ACCEPT", 2).await;
+    request(&alice, bob.id).await.unwrap();
+    wait_for("a refusal", async || bob.counter("answers_refused").await == 2).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_open_for_more_than_a_day_asks_for_room_before_it_is_tried() {
+    for (answers, becomes) in [(0, MessageState::Failed), (1_000, MessageState::Settled)] {
+        let network = network(FakeOptions::default());
+        let mut bob = TestNode::start(&network, "bob").await;
+        let alice = TestNode::start(&network, "alice").await;
+        network.set_route("bob", "alice", false);
+        request(&alice, bob.id).await.unwrap();
+        is(&bob, alice.id, State::Federated).await;
+        bob.stop().await;
+        bob.database().execute("UPDATE outbox_message SET accepted_ms = accepted_ms - 86400000", []).unwrap();
+        network.set_route("bob", "alice", true);
+        let answers = imp_core::amount::Msat::from_sat(answers);
+        let bob = bob.restart_with(NodeOptions { answers, ..policy(Policy::Auto) }).await;
+        bob.outbox_is_done().await;
+        let answer = bob.messages().await.pop().unwrap();
+        assert_eq!(answer.state, becomes);
+        if becomes == MessageState::Failed {
+            assert_eq!(answer.failure.unwrap().reason, "ANSWERS_USED_UP");
+        }
+    }
 }

@@ -131,3 +131,40 @@ async fn all_told(askers: &mut [Asker]) -> bool {
     }
     askers.iter().all(|asker| asker.told.len() == 2)
 }
+
+#[tokio::test]
+async fn what_was_said_of_federation_before_the_last_word_is_counted_and_not_answered() {
+    let network = network(FakeOptions::default());
+    let bob = TestNode::start(&network, "bob").await;
+    let mut mallory = Asker::new(&network, "mallory");
+    let to = bob.id;
+    let request = Payload::Request { imp_id: String::new(), ttl_secs: 60 };
+    for (n, seq, payload) in [(1, 3, &request), (2, 1, &Payload::Leave), (3, 2, &request)] {
+        let preimage = mallory.stranger.preimage();
+        let text = payload.to_json();
+        let header = header(n, 1, seq, 0);
+        let record = mallory.stranger.envelope_of(federate(), to, header, text.as_bytes(), &preimage).await;
+        let keysend = Keysend {
+            recipient: to,
+            preimage,
+            amount: Msat::from_sat(1),
+            fee_limit: Msat::ZERO,
+            record: Some((federate(), record)),
+        };
+        mallory.stranger.node.send_keysend(keysend).await.unwrap();
+        if n == 1 {
+            wait_for("the answer", async || {
+                mallory.listen().await;
+                mallory.told.len() == 1
+            })
+            .await;
+        }
+    }
+    counted(&bob, "federate_late", 2).await;
+    bob.outbox_is_done().await;
+    assert_eq!(bob.journal().await.len(), 2, "a request and its answer");
+    assert_eq!(bob.messages().await.len(), 1);
+    let of = mallory.stranger.node.id().to_string();
+    let info = bob.call(async move |services| services.federate.get(&of).await).await.unwrap();
+    assert_eq!(info.view.peer.state, imp_core::federation::State::Federated);
+}

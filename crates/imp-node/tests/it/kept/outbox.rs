@@ -10,7 +10,7 @@ use imp_core::id::{MessageId, NodeId};
 use imp_core::record::{RecordTable, Service};
 use imp_lightning::fake::{FakeNetwork, FakeOptions};
 use imp_lightning::{LightningEvent, LightningNode};
-use imp_node::outbox::{Draft, Outbox, OutboxOptions, TEXT_BYTES};
+use imp_node::outbox::{AnswerTo, Draft, Outbox, OutboxOptions, TEXT_BYTES};
 use imp_node::runtime::clock::SystemClock;
 use imp_node::runtime::tasks::Tasks;
 use imp_node::store::inbox::InboxChange;
@@ -113,12 +113,12 @@ fn draft(to: NodeId, text: &str) -> Draft {
         amount_sat: 0,
         unordered: false,
         keep: Duration::ZERO,
-        answer: false,
+        answer: None,
     }
 }
 
 fn answer(to: NodeId) -> Draft {
-    Draft { unordered: true, keep: HOUR, answer: true, ..draft(to, "an answer") }
+    Draft { unordered: true, keep: HOUR, answer: Some(AnswerTo::Peer), ..draft(to, "an answer") }
 }
 
 fn texts() -> Vec<String> {
@@ -223,7 +223,7 @@ async fn an_answer_for_whoever_is_away_waits_for_them() {
     let alice = Bare::start(&network, options()).await;
     network.set_online("bob", false);
     let kept = alice.outbox.prepare(answer(bob.id)).await.unwrap().unwrap().answer;
-    let once = Draft { answer: false, keep: Duration::ZERO, ..answer(bob.id) };
+    let once = Draft { answer: None, keep: Duration::ZERO, ..answer(bob.id) };
     let once = alice.outbox.prepare(once).await.unwrap().unwrap().answer;
     alice.take_in(vec![kept.clone(), once.clone()]).await;
     alice.outbox.take_up(vec![kept.clone(), once.clone()]);
@@ -265,6 +265,6 @@ async fn an_answer_may_cost_what_is_left_for_its_recipient_and_for_all() {
     }
     assert_eq!(held.len(), 19, "of 30 sat, 11 are bob's");
     assert!(alice.outbox.prepare(answer(to[2])).await.unwrap().is_none());
-    let asked_for = Draft { answer: false, ..answer(to[2]) };
+    let asked_for = Draft { answer: None, ..answer(to[2]) };
     assert!(alice.outbox.prepare(asked_for).await.unwrap().is_some(), "what a caller asked for is none");
 }

@@ -8,10 +8,11 @@ use imp_core::delivery::MessageState;
 use imp_core::id::{NodeId, Preimage};
 use imp_core::record::{RecordTable, Service};
 use imp_core::time::UnixMillis;
+use imp_node::store::federate::{FederateChange, FederateStore};
 use imp_node::store::idempotency::NewKey;
 use imp_node::store::journal::{FromTail, NewEvent, ServiceSet};
 use imp_node::store::outbox::{
-    Attempt, AttemptEnd, MessageQuery, Number, OutboxMessage, SendFailure, StoredMessage,
+    Attempt, AttemptEnd, Begun, MessageQuery, Number, OutboxMessage, SendFailure, StoredMessage, Withdrawal,
 };
 use imp_node::store::{IdempotencyStore, JournalStore, OutboxStore, SqliteStore, StoreError};
 
@@ -211,11 +212,13 @@ async fn lists_show_the_newest_first_and_only_what_is_wanted() {
         let recipient = if n % 2 == 0 { other } else { node() };
         let service = if n % 3 == 0 { Service::Vpn } else { Service::Message };
         accept(&store, OutboxMessage { recipient, service, ..message(n, 1) }).await;
+        if n % 7 == 0 {
+            store.begin_attempt(attempt(n, 0, n), NUMBER).await.unwrap();
+        }
         if n % 5 == 0 {
             store.end_message(id(n), MessageState::Failed, failure("no"), UnixMillis(9)).await.unwrap();
         }
         if n % 7 == 0 {
-            store.begin_attempt(attempt(n, 0, n), NUMBER).await.unwrap();
             store.end_attempt(attempt(n, 0, n).hash, settled(), UnixMillis(9)).await.unwrap();
         }
     }
@@ -305,4 +308,94 @@ async fn whether_a_channel_closed_since_an_attempt_was_begun_does_not_go_by_the_
     assert_eq!(store.closed_since_attempt(of_later.hash).await.unwrap(), Some(true));
     assert_eq!(store.closed_since_attempt(of_earlier.hash).await.unwrap(), Some(false));
     assert_eq!(store.closed_since_attempt(attempt(1, 0, 9).hash).await.unwrap(), None);
+}
+
+/// A message of federation; one that is kept is a LEAVE.
+fn said(n: u8, is_kept: bool) -> OutboxMessage {
+    OutboxMessage {
+        service: Service::Federate,
+        keep_until: is_kept.then_some(UnixMillis(100)),
+        ..message(n, 1)
+    }
+}
+
+const fn number(seq: u32) -> Option<Number> {
+    Some(Number { stream: 9, seq })
+}
+
+#[tokio::test]
+async fn of_federation_the_last_word_counts() {
+    let (_dir, store) = store();
+    accept(&store, said(1, true)).await;
+    accept(&store, said(2, false)).await;
+    let leave = |seq| store.begin_attempt(attempt(1, 0, 50 + seq as u8), number(seq));
+    assert_eq!(leave(1).await, Ok(Begun::Yes), "the younger gets a higher number");
+    assert_eq!(store.requeue_message(id(1), failure("away")).await, Ok(true));
+    assert_eq!(store.begin_attempt(attempt(2, 0, 2), number(2)).await, Ok(Begun::Yes));
+    assert_eq!(leave(3).await, Ok(Begun::Behind));
+    assert_eq!(
+        (state(&store, 1).await, store.attempts(id(1)).await.unwrap().len()),
+        (MessageState::Queued, 1)
+    );
+
+    // What failed says nothing.
+    store.end_message(id(2), MessageState::Failed, failure("no"), UnixMillis(9)).await.unwrap();
+    assert_eq!(leave(4).await, Ok(Begun::Yes));
+    store.requeue_message(id(1), failure("away")).await.unwrap();
+    accept(&store, said(3, false)).await;
+    store.begin_attempt(attempt(3, 0, 3), number(5)).await.unwrap();
+    store.end_attempt(attempt(3, 0, 3).hash, settled(), UnixMillis(9)).await.unwrap();
+    assert_eq!(leave(6).await, Ok(Begun::Overtaken));
+    assert_eq!(store.begin_attempt(attempt(2, 0, 4), number(7)).await, Ok(Begun::Ended));
+
+    // Texts are not overtaken, and answers are not either.
+    let text = OutboxMessage { keep_until: Some(UnixMillis(100)), ..message(4, 1) };
+    accept(&store, text).await;
+    accept(&store, OutboxMessage { unordered: true, ..said(5, true) }).await;
+    for n in [6, 7] {
+        accept(
+            &store,
+            OutboxMessage { service: [Service::Message, Service::Federate][n - 6], ..said(n as u8, true) },
+        )
+        .await;
+    }
+    for n in [4, 5] {
+        assert_eq!(store.begin_attempt(attempt(n, 0, n + 20), number(8)).await, Ok(Begun::Yes));
+    }
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_is_not_begun_and_not_tried_again() {
+    let (_dir, store) = store();
+    for (n, message) in [
+        (1, said(1, true)),
+        (2, said(2, true)),
+        (3, OutboxMessage { unordered: true, ..said(3, true) }),
+        (4, said(4, false)),
+        (5, OutboxMessage { keep_until: Some(UnixMillis(100)), ..message(5, 1) }),
+    ] {
+        assert_eq!(message.id, id(n));
+        accept(&store, message).await;
+    }
+    store.begin_attempt(attempt(2, 0, 2), None).await.unwrap();
+    let withdraw = |only_ordered| {
+        let (recipient, service, failure) = (node(), Service::Federate, failure("given up"));
+        let withdrawal = Withdrawal { recipient, service, only_ordered, failure, at: UnixMillis(7) };
+        store.commit_federation(FederateChange { withdraw: vec![withdrawal], ..FederateChange::default() })
+    };
+    withdraw(true).await.unwrap();
+    let ended = stored(&store, 1).await;
+    assert_eq!((ended.state, ended.ended), (MessageState::Failed, Some(UnixMillis(7))));
+    assert_eq!(ended.failure, Some(failure("given up")));
+    assert_eq!(store.begin_attempt(attempt(1, 0, 1), None).await, Ok(Begun::Ended));
+    assert_eq!(store.requeue_message(id(1), failure("away")).await, Ok(false));
+    assert_eq!(state(&store, 2).await, MessageState::Sending, "it may arrive");
+    assert_eq!(store.requeue_message(id(2), failure("away")).await, Ok(false), "and is not tried again");
+    for n in [3, 4, 5] {
+        assert_eq!(state(&store, n).await, MessageState::Queued);
+    }
+    withdraw(false).await.unwrap();
+    assert_eq!(state(&store, 3).await, MessageState::Failed);
+    assert_eq!(state(&store, 4).await, MessageState::Queued, "its call waits for it");
+    assert_eq!(state(&store, 5).await, MessageState::Queued, "it belongs to another service");
 }
