@@ -31,6 +31,7 @@ fuzz_target!(|text: &str| {
                 id: MessageId::from_random([2; 16]),
                 reply_to: &asked.to_string(),
                 payload: &payload,
+                late: text.len() % 2 == 1,
                 now,
                 random: text.len() as u64,
                 room_for_pending: true,
