@@ -127,28 +127,35 @@ fn answer(call: &Call) -> Value {
         "description": "One line, or one frame: an answer, or the error that ends them.",
         "properties": { "result": reference(&call.output), "error": { "$ref": "#/components/schemas/Status" } },
     });
-    json!({
+    let mut answer = json!({
         "description": format!("{} Each line is an object of this kind.", call.output.comment),
-        "headers": {
+        "content": { "application/json": { "schema": line } },
+    });
+    if call.output.fields.iter().any(|field| field.proto_name == "cursor") {
+        answer["headers"] = json!({
             "imp-cursor": {
                 "description": "The cursor at which the subscription stands.",
                 "schema": { "type": "string", "format": "int64" },
             },
-        },
-        "content": { "application/json": { "schema": line } },
-    })
+        });
+    }
+    answer
 }
 
 /// Every message that stands in a body.
 fn schemas(services: &[Service]) -> Map<String, Value> {
     let mut schemas = Map::new();
     for call in services.iter().flat_map(|service| &service.calls) {
+        let answers = call.output.with_inner().into_iter().map(|it| (it, true));
         let requests = if has_body(call) { call.input.with_inner() } else { Vec::new() };
-        let answers = call.output.with_inner();
-        for (message, answered) in
-            requests.into_iter().map(|it| (it, false)).chain(answers.into_iter().map(|it| (it, true)))
-        {
-            schemas.insert(message.full_name.clone(), schema(message, answered));
+        for (message, answered) in requests.into_iter().map(|it| (it, false)).chain(answers) {
+            let fields: Vec<&Field> = message.fields.iter().collect();
+            schemas.insert(message.full_name.clone(), schema(&message.comment, &fields, answered));
+        }
+        if has_body(call) {
+            // What stands in the path does not stand in the body.
+            let fields: Vec<&Field> = call.fields().collect();
+            schemas.insert(call.input.full_name.clone(), schema(&call.input.comment, &fields, false));
         }
     }
     schemas.insert("Status".to_owned(), status());
@@ -156,18 +163,18 @@ fn schemas(services: &[Service]) -> Map<String, Value> {
     schemas
 }
 
-/// The schema of a message. A request needs no field; an answer has every one that is not optional.
-fn schema(message: &Message, answered: bool) -> Value {
-    let mut schema = json!({ "type": "object", "description": message.comment });
+/// The schema of a message with these fields. A request needs none; an answer has every one that is not optional.
+fn schema(comment: &str, fields: &[&Field], answered: bool) -> Value {
+    let mut schema = json!({ "type": "object", "description": comment });
     // A message within a message has no zero that could be written.
     let may_lack = |it: &Field| it.optional || (matches!(it.kind, Kind::Message(_)) && !it.repeated);
     let required: Vec<&str> =
-        message.fields.iter().filter(|it| answered && !may_lack(it)).map(|it| it.name.as_str()).collect();
+        fields.iter().filter(|it| answered && !may_lack(it)).map(|it| it.name.as_str()).collect();
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
     schema["properties"] =
-        message.fields.iter().map(|field| (field.name.clone(), property(field, answered))).collect();
+        fields.iter().map(|field| (field.name.clone(), property(field, answered))).collect();
     schema
 }
 
