@@ -209,6 +209,12 @@ async fn an_answer_that_is_open_for_more_than_a_day_asks_for_room_before_it_is_t
         network.set_route("bob", "alice", false);
         request(&alice, bob.id).await.unwrap();
         is(&bob, alice.id, State::Federated).await;
+        // An attempt that was begun is followed whatever it costs: it may have been paid.
+        wait_for("the end of the first try", async || {
+            let answer = bob.messages().await.pop().unwrap();
+            answer.state == MessageState::Queued && answer.failure.is_some()
+        })
+        .await;
         bob.stop().await;
         bob.database().execute("UPDATE outbox_message SET accepted_ms = accepted_ms - 86400000", []).unwrap();
         network.set_route("bob", "alice", true);
