@@ -14,7 +14,7 @@ use imp_core::time::UnixMillis;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-use self::task::Task;
+use self::task::{Far, Task};
 use super::engine::{Engine, Place};
 use super::sockets::Socket;
 
@@ -150,8 +150,9 @@ pub(super) fn open(
     // Not connected to the relay: a change of this host's address would strand it.
     let any: SocketAddr =
         if remote.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let far =
-        StdSocket::bind(any).and_then(Socket::new).map_err(|source| ConnectError::Io { remote, source })?;
+    let far = StdSocket::bind(any)
+        .and_then(|socket| Far::new(socket, engine))
+        .map_err(|source| ConnectError::Io { remote, source })?;
     let address = local.local_addr().map_err(|source| ConnectError::Taken { port, source })?;
     let keep_alive = KeepAlive::new(engine.time().now());
     let shared = Arc::new(Shared {

@@ -52,6 +52,8 @@ struct Inner {
     threads: Vec<Thread>,
     family: Family,
     own: Arc<OwnPorts>,
+    /// From which connections send to relays.
+    ways_out: Arc<OwnPorts>,
     time: Time,
 }
 
@@ -89,6 +91,7 @@ impl Engine {
             threads,
             family: Family::of_this_host(),
             own: Arc::new(OwnPorts::new(options.own_addresses)),
+            ways_out: Arc::new(OwnPorts::new(Vec::new())),
             time: Time { steady, clock: options.clock },
         })))
     }
@@ -144,6 +147,10 @@ impl Engine {
 
     pub(super) fn own_ports(&self) -> &Arc<OwnPorts> {
         &self.0.own
+    }
+
+    pub(super) fn ways_out(&self) -> &Arc<OwnPorts> {
+        &self.0.ways_out
     }
 
     pub(super) fn time(&self) -> &Time {

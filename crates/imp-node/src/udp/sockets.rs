@@ -49,12 +49,12 @@ pub(super) struct RelaySocket {
 
 /// A port that is noted in [`OwnPorts`] while this is.
 #[derive(Debug)]
-struct Claim {
+pub(super) struct Claim {
     port: u16,
     own: Arc<OwnPorts>,
 }
 
-/// The ports of this node's relays.
+/// The ports of this node's relays, or of its ways to those of others.
 #[derive(Debug)]
 pub(super) struct OwnPorts {
     bits: Box<[AtomicU64]>,
@@ -192,10 +192,15 @@ impl RelaySocket {
 }
 
 impl Claim {
-    fn new(port: u16, own: Arc<OwnPorts>) -> Self {
+    pub(super) fn new(port: u16, own: Arc<OwnPorts>) -> Self {
         let (word, bit) = OwnPorts::place(port);
         own.bits[word].fetch_or(bit, Ordering::Relaxed);
         Self { port, own }
+    }
+
+    /// Whether a source on this host has a port that is noted beside this one, or this one.
+    pub(super) fn is_one_of_ours(&self, source: SocketAddr) -> bool {
+        source.ip().is_loopback() && self.own.has(source.port())
     }
 }
 

@@ -1,7 +1,8 @@
 //! A connection's task: packets both ways, and keep-alives.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -13,14 +14,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::super::batch::{Batch, Message, Outgoing, Route, send, with_batch};
-use super::super::engine::{Place, Time};
-use super::super::sockets::Socket;
+use super::super::engine::{Engine, Place, Time};
+use super::super::sockets::{Claim, Socket};
 use super::{Ends, Shared};
 
 pub(super) struct Task {
     // Dropped in this order: who waits for the end finds the ports closed.
     local: Socket,
-    far: Socket,
+    far: Far,
     ending: Ending,
     token: Option<Token>,
     keep_alive: KeepAlive,
@@ -29,6 +30,20 @@ pub(super) struct Task {
     packets_in: u64,
     time: Time,
     _place: Place,
+}
+
+/// The socket that leads to the relay.
+pub(super) struct Far {
+    socket: Socket,
+    claim: Claim,
+}
+
+impl Far {
+    /// Takes a bound socket into the runtime that is entered.
+    pub(super) fn new(socket: StdSocket, engine: &Engine) -> io::Result<Self> {
+        let claim = Claim::new(socket.local_addr()?.port(), Arc::clone(engine.ways_out()));
+        Ok(Self { socket: Socket::new(socket)?, claim })
+    }
 }
 
 /// Tells that the connection is closed, also where its runtime ends under it.
@@ -43,7 +58,7 @@ impl Drop for Ending {
 impl Task {
     pub(super) fn new(
         local: Socket,
-        far: Socket,
+        far: Far,
         token: Option<Token>,
         keep_alive: KeepAlive,
         shared: Arc<Shared>,
@@ -87,7 +102,7 @@ impl Task {
         for is_out in [true, false] {
             let mut is_first = true;
             loop {
-                let socket = if is_out { &self.local } else { &self.far };
+                let socket = if is_out { &self.local } else { &self.far.socket };
                 match socket.poll_readable(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -136,7 +151,7 @@ impl Task {
     }
 
     fn to_relay(&self) -> Route<'_> {
-        Route { socket: &self.far, to: self.ending.0.remote, from: None }
+        Route { socket: &self.far.socket, to: self.ending.0.remote, from: None }
     }
 
     /// From the program to the relay.
@@ -144,12 +159,15 @@ impl Task {
         let Batch { received, outgoing } = batch;
         received.receive(&self.local);
         let now = self.time.now();
-        for message in received.messages() {
+        let mut is_sent = false;
+        // What comes from a connection's own way out goes round for ever: its relay is gone, and a port of ours in its place.
+        for message in received.messages().filter(|message| !self.far.claim.is_one_of_ours(message.source)) {
+            is_sent = true;
             self.program = Some(message.source);
             outgoing.put(&message, 0..message.bytes.len());
             self.packets_out += Run::new(message.bytes.len() as u64, message.stride as u64).packets;
         }
-        if received.is_empty() {
+        if !is_sent {
             return;
         }
         if self.keep_alive.program_sends(now) && self.keep_alive.due(now) == Due::Send {
@@ -164,7 +182,7 @@ impl Task {
     /// From the relay to the program.
     fn turn_in(&mut self, batch: &mut Batch) {
         let Batch { received, outgoing } = batch;
-        received.receive(&self.far);
+        received.receive(&self.far.socket);
         let now = self.time.now();
         let remote = self.ending.0.remote;
         let mut is_heard = false;

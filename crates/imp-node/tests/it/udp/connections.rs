@@ -159,3 +159,21 @@ async fn a_stranger_with_the_wrong_token_stays_out() {
     wait_for_drops(&relay, imp_core::relay::Dropped::Token, 1).await;
     assert_eq!(connection.snapshot().state, KeepAliveState::Joining);
 }
+
+#[tokio::test]
+async fn local_ends_that_lead_to_each_other_pass_nothing_on() {
+    let engine = engine();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let one = engine.connect(at(free)).unwrap();
+    let other = engine.connect(ConnectionSpec { local_port: Some(free), ..at(one.local().port()) }).unwrap();
+    let (left, right) = (program_of(&one).await, program_of(&other).await);
+    for sent in 1..=3 {
+        // Each lets through what its program sends, and what the other end sends stands before the next of it.
+        left.send(b"anybody?").await;
+        assert_eq!(wait_until(&one, |now| now.packets_out >= sent).await.packets_out, sent);
+        right.send(b"nobody").await;
+        let now = wait_until(&other, |now| now.packets_out >= sent).await;
+        assert_eq!((now.packets_out, now.program), (sent, Some(right.address())));
+    }
+    assert_eq!(one.snapshot().program, Some(left.address()));
+}
