@@ -56,6 +56,7 @@ struct Inner {
     messages: Counters<1>,
     attempts: Counters<1>,
     inbox_payments: Counters<1>,
+    noted: Counters<1>,
     writes_waiting: Gauge,
     write_seconds: Histogram,
     relays: Relays,
@@ -113,6 +114,11 @@ impl Metrics {
             messages: add(all, "imp_messages_ended", "Messages of this node that came to an end, by state"),
             attempts: add(all, "imp_attempts_ended", "Payments for messages that ended, by state"),
             inbox_payments: add(all, "imp_inbox_payments", "Payments with a record of ours, by outcome"),
+            noted: add(
+                all,
+                "imp_noted",
+                "What other nodes' messages led to that nobody is told of, by what it was",
+            ),
             writes_waiting: add(
                 all,
                 "imp_store_writes_waiting",
@@ -191,6 +197,11 @@ impl Metrics {
     /// A payment that brought a record of ours was taken in.
     pub fn inbox_payment(&self, outcome: &'static str) {
         self.inner.inbox_payments.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Something was noted in the store's counter of this name.
+    pub fn noted(&self, what: &'static str) {
+        self.inner.noted.get_or_create(&[("what", what)]).inc();
     }
 
     /// Asks for what relays came to whenever the metrics are read.

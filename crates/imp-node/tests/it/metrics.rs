@@ -200,6 +200,7 @@ async fn what_was_done_is_counted_once_whichever_way_it_came() {
     .await;
     let (_, told) = bob.scrape().await;
     assert_eq!(told[r#"imp_inbox_payments_total{outcome="taken"}"#], 2.0);
+    assert_eq!(told[r#"imp_noted_total{what="inbox_parts"}"#], 2.0);
     assert_eq!((told["imp_journal_oldest_cursor"], told["imp_journal_newest_cursor"]), (1.0, 2.0));
 }
 

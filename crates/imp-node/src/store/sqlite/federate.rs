@@ -35,11 +35,13 @@ impl FederateStore for SqliteStore {
 
     async fn commit_federation(&self, change: FederateChange) -> Result<(), StoreError> {
         let (tail, metrics) = (self.tail(), self.metrics.clone());
+        let noted = change.count.clone();
         let pending = self.writer()?.submit_then(
             "commit_federation",
             move |connection| apply(connection, change),
             move |(events, given_up): &(Vec<JournalEvent>, usize)| {
                 (0..*given_up).for_each(|_| metrics.message_ended(message_state_name(MessageState::Failed)));
+                noted.into_iter().for_each(|what| metrics.noted(what));
                 journal::push(&tail, events);
             },
         );

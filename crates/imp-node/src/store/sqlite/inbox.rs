@@ -104,12 +104,15 @@ impl InboxStore for SqliteStore {
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError> {
         let (tail, metrics) = (self.tail(), self.metrics.clone());
         let outcome = change.payment.as_ref().map(|payment| payment.outcome.name());
+        let withheld = change.withheld.iter().map(|_| withheld::TOTAL);
+        let noted: Vec<&'static str> = change.count.iter().copied().chain(withheld).collect();
         let pending = self.writer()?.submit_then(
             "commit_inbox",
             move |connection| apply(connection, change),
             move |(events, given_up): &(Vec<JournalEvent>, usize)| {
                 (0..*given_up).for_each(|_| metrics.message_ended(message_state_name(MessageState::Failed)));
                 outcome.into_iter().for_each(|outcome| metrics.inbox_payment(outcome));
+                noted.into_iter().for_each(|what| metrics.noted(what));
                 journal::push(&tail, events);
             },
         );

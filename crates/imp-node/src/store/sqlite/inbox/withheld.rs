@@ -15,7 +15,7 @@ const MAX_LISTED: i64 = 10_000;
 const MAX_SENDERS: i64 = 100_000;
 
 /// Counts all of them.
-const TOTAL: &str = "inbox_withheld";
+pub(super) const TOTAL: &str = "inbox_withheld";
 
 pub(super) fn insert(connection: &Connection, withheld: &Withheld) -> Result<(), StoreError> {
     connection
