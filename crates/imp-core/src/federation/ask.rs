@@ -2,8 +2,9 @@
 
 use crate::id::MessageId;
 
-/// The most open questions to one peer; the oldest is forgotten beyond that.
-pub const MAX_ASKS: usize = 8;
+/// The most open questions to one peer; the oldest is forgotten beyond that. Programs that ask without waiting for an answer
+/// are many questions ahead of it.
+pub const MAX_ASKS: usize = 64;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
