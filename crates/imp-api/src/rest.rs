@@ -13,7 +13,8 @@ use crate::descriptors;
 pub struct Route {
     /// GET, where the fields of the request stand in the query string, or POST, where they stand in the body.
     pub verb: Method,
-    /// The path, in which `{id}` stands for a UUID and `{pubkey}` for a public key: fields of the request.
+    /// The path, in which `{id}` stands for a UUID, `{pubkey}` for a public key and `{nonce}` for the name of a VPN
+    /// contract: fields of the request.
     pub path: String,
     /// The RPC's path in gRPC, such as `/messaging.Messaging/SendMessage`.
     pub grpc_path: String,
@@ -108,6 +109,7 @@ fn matches(pattern: &str, path: &str) -> bool {
             None => pattern == segment,
             Some("id") => is_uuid(segment),
             Some("pubkey") => segment.len() == 66 && segment.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            Some("nonce") => is_nonce(segment),
             Some(_) => false,
         })
 }
@@ -116,6 +118,12 @@ fn matches(pattern: &str, path: &str) -> bool {
 fn is_uuid(text: &str) -> bool {
     let groups = text.split('-').map(str::len);
     groups.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// Whether a text can be the nonce of a VPN contract.
+fn is_nonce(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// The route of a method, if it has the option `imp.http`.
@@ -199,7 +207,7 @@ mod tests {
     fn patterns_name_fields_of_their_requests_that_can_be_matched() {
         for route in routes().iter() {
             for field in route.path.split('/').filter_map(field_of) {
-                assert!(["id", "pubkey"].contains(&field), "{}", route.path);
+                assert!(["id", "nonce", "pubkey"].contains(&field), "{}", route.path);
                 let field = route.input.get_field_by_name(field).expect(&route.path);
                 assert_eq!(field.kind(), prost_reflect::Kind::String, "{}", route.path);
             }

@@ -110,6 +110,7 @@ pub(super) struct Field {
 #[derive(Clone)]
 pub(super) enum Kind {
     Text,
+    Bytes,
     Bool,
     Int32,
     Uint32,
@@ -123,6 +124,7 @@ impl Kind {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Text => "string",
+            Self::Bytes => "bytes",
             Self::Bool => "bool",
             Self::Int32 => "int32",
             Self::Uint32 => "uint32",
@@ -207,6 +209,7 @@ fn message(it: &MessageDescriptor) -> anyhow::Result<Message> {
 fn field(it: &FieldDescriptor) -> anyhow::Result<Field> {
     let kind = match it.kind() {
         ProtoKind::String => Kind::Text,
+        ProtoKind::Bytes => Kind::Bytes,
         ProtoKind::Bool => Kind::Bool,
         ProtoKind::Int32 => Kind::Int32,
         ProtoKind::Uint32 => Kind::Uint32,

@@ -197,6 +197,7 @@ fn property(field: &Field, answered: bool) -> Value {
 fn schema_of_kind(kind: &Kind) -> Value {
     match kind {
         Kind::Text => json!({ "type": "string" }),
+        Kind::Bytes => json!({ "type": "string", "format": "byte" }),
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Int32 => json!({ "type": "integer", "format": "int32" }),
         Kind::Uint32 => json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX }),

@@ -38,6 +38,13 @@ use crate::proto::imp::socket::v1::{
     ListConnectionsRequest, ListConnectionsResponse, ListRelaysRequest, ListRelaysResponse, Relay,
     SendRelayRequest, SendRelayResponse, StartRelayRequest, StopRelayRequest, StopRelayResponse,
 };
+use crate::proto::imp::vpn::v1::contracts_client::ContractsClient;
+use crate::proto::imp::vpn::v1::{
+    BringUpVpnRequest, Contract, File, GetVpnConfigRequest, GetVpnContractRequest, GetVpnQrRequest,
+    GetVpnSellerRequest, ListVpnContractsRequest, ListVpnContractsResponse, ListVpnPaymentsRequest,
+    ListVpnPaymentsResponse, ListVpnQuotesRequest, ListVpnQuotesResponse, Seller, SetVpnAutoRefreshRequest,
+    TakeDownVpnRequest, TakeDownVpnResponse, Tunnel,
+};
 use crate::proto::lightning::lightning_client::LightningClient;
 use crate::proto::lightning::{
     CheckInvoiceRequest, CheckInvoiceResponse, GenerateInvoiceRequest, GenerateInvoiceResponse,
@@ -177,6 +184,28 @@ calls! {
         list_connections(ListConnectionsRequest) -> ListConnectionsResponse;
         /// Closes a local end.
         close_connection(CloseConnectionRequest) -> CloseConnectionResponse;
+    }
+    ContractsClient {
+        /// VPN contracts, bought and sold.
+        list_vpn_contracts(ListVpnContractsRequest) -> ListVpnContractsResponse;
+        /// One VPN contract.
+        get_vpn_contract(GetVpnContractRequest) -> Contract;
+        /// The configuration of a contract that was bought, for `wg-quick`.
+        get_vpn_config(GetVpnConfigRequest) -> File;
+        /// The same as a QR code.
+        get_vpn_qr(GetVpnQrRequest) -> File;
+        /// Brings up the tunnel of a contract that was bought.
+        bring_up_vpn(BringUpVpnRequest) -> Tunnel;
+        /// Takes the tunnel down.
+        take_down_vpn(TakeDownVpnRequest) -> TakeDownVpnResponse;
+        /// Has a contract refreshed by itself.
+        set_vpn_auto_refresh(SetVpnAutoRefreshRequest) -> Contract;
+        /// Quotes that can be accepted.
+        list_vpn_quotes(ListVpnQuotesRequest) -> ListVpnQuotesResponse;
+        /// What buyers paid.
+        list_vpn_payments(ListVpnPaymentsRequest) -> ListVpnPaymentsResponse;
+        /// The node as a seller.
+        get_vpn_seller(GetVpnSellerRequest) -> Seller;
     }
     FederateClient {
         /// Asks a node to federate.

@@ -33,6 +33,11 @@ pub mod imp {
             include!("imp.socket.v1.rs");
         }
     }
+    pub mod vpn {
+        pub mod v1 {
+            include!("imp.vpn.v1.rs");
+        }
+    }
 }
 pub mod lightning {
     include!("lightning.rs");

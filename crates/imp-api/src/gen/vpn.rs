@@ -11,6 +11,9 @@ pub struct AcceptContractRequest {
     /// The quote's price in satoshis.
     #[prost(string, tag = "3")]
     pub price: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat; see SendMessageRequest.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for AcceptContractRequest {
     const NAME: &'static str = "AcceptContractRequest";
@@ -51,6 +54,9 @@ pub struct RefreshContractRequest {
     /// The agreed price in satoshis.
     #[prost(string, tag = "3")]
     pub price: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat; see SendMessageRequest.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for RefreshContractRequest {
     const NAME: &'static str = "RefreshContractRequest";
@@ -85,6 +91,9 @@ pub struct RequestQuoteRequest {
     /// The seller's Lightning public key.
     #[prost(string, tag = "1")]
     pub pubkey: ::prost::alloc::string::String,
+    /// Makes the call safe to repeat; see SendMessageRequest.
+    #[prost(string, optional, tag = "100")]
+    pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for RequestQuoteRequest {
     const NAME: &'static str = "RequestQuoteRequest";
