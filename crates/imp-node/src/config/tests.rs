@@ -161,7 +161,7 @@ const VALUES: &[(&str, &str, Pairs)] = &[
     ("federate.peer_min_sat", "3", &[]),
     ("federate.stranger_rights", "messages", &[]),
     ("federate.stranger_min_sat", "21", &[]),
-    ("vpn.sell", "true", &[("vpn.server_ip", "203.0.113.5")]),
+    ("vpn.sell", "true", &[]),
     ("vpn.price", "5", &[]),
     ("vpn.server_ip", "203.0.113.5", &[]),
     ("vpn.server_port", "51821", &[]),
@@ -169,6 +169,15 @@ const VALUES: &[(&str, &str, Pairs)] = &[
     ("vpn.subnet", "10.9.0.0/16", &[]),
     ("vpn.allowed_ips", "10.0.0.0/8", &[]),
     ("vpn.dns", "9.9.9.9", &[]),
+    ("vpn.duration_secs", "60", &[]),
+    ("vpn.rest_secs", "120", &[]),
+    ("vpn.max_hours", "24", &[]),
+    ("vpn.data_limit_mb", "500", &[]),
+    ("vpn.speed_limit_kbit", "8000", &[]),
+    ("vpn.device", "userspace", &[]),
+    ("vpn.interface", "imp7", &[]),
+    ("vpn.mtu", "1380", &[]),
+    ("vpn.resolv_conf", "/run/resolv.conf", &[]),
     ("socket.server_ip", "203.0.113.6", &[]),
     ("socket.port_min", "20002", &[]),
     ("socket.port_max", "30000", &[]),
@@ -225,7 +234,7 @@ fn environment_goes_over_file_and_flags_over_both() {
     let env = [("IMP_VPN_PRICE", "2"), ("IMP_JOURNAL_KEEP_DAYS", "2"), ("IMP_LOG_LEVEL", "")];
     let config = load(Some(file), &env, &[("journal.keep_days", "3")]).unwrap();
     assert_eq!(
-        (config.log.level, config.vpn.price_sat_per_hour, config.journal.keep_days),
+        (config.log.level, config.vpn.price_sat, config.journal.keep_days),
         (tracing::Level::ERROR, 2, 3)
     );
 }
@@ -293,7 +302,7 @@ fn a_file_of_2021_starts_unchanged() {
     assert_eq!(config.services.records, imp_core::record::RecordTable::default());
     assert_eq!((config.lightning.backend, &config.lightning.lnd), (Backend::Ldk, &None));
     assert_eq!(config.federate.imp_id, "alice");
-    assert_eq!((config.vpn.price_sat_per_hour, config.vpn.server_ip), (250, None));
+    assert_eq!((config.vpn.price_sat, config.vpn.server_ip), (250, None));
     assert_eq!(config.vpn.server_tunnel_ip(), "10.7.0.1".parse::<std::net::IpAddr>().unwrap());
     assert_eq!(config.socket.server_ip, None);
     assert!(!format!("{config:?}").contains("correct-horse"));
@@ -313,14 +322,14 @@ fn scalars_keep_the_text_they_have_in_the_file() {
         assert_eq!(config.federate.imp_id, imp_id);
     }
     let aliased = from_file("vpn: {price: &p 0x0a, dns: 9.9.9.9}\nfederate: {imp_id: *p}\n").unwrap();
-    assert_eq!((aliased.vpn.price_sat_per_hour, aliased.federate.imp_id.as_str()), (10, "0x0a"));
+    assert_eq!((aliased.vpn.price_sat, aliased.federate.imp_id.as_str()), (10, "0x0a"));
 }
 
 #[test]
 fn numbers_are_read_as_yaml_writes_them() {
     for price in ["100", "1_00", "100.0", "1e2", "0x64", "'100'", "!!int 100"] {
         let config = from_file(&format!("# wie köstlich\nvpn:\n  price: {price} # sat\n")).unwrap();
-        assert_eq!(config.vpn.price_sat_per_hour, 100, "{price}");
+        assert_eq!(config.vpn.price_sat, 100, "{price}");
     }
     let file = "service_list:\n  - service_type: sign\n    custom_record_number: 800_000\n";
     assert_eq!(settings_only(from_file(file)), settings_only(load(None, &[], &[])));

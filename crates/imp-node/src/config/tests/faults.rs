@@ -147,9 +147,18 @@ fn a_value_that_may_hold_a_password_is_not_repeated() {
 }
 
 #[test]
-fn selling_vpn_needs_an_address_that_buyers_can_reach() {
-    let text = fault(from_file("vpn: {sell: true, server_ip: asdfasdfasdf}"));
-    assert!(text.contains("vpn.server_ip"), "{text}");
+fn vpn_settings_that_can_never_work_are_faults() {
+    for (key, value) in [
+        ("device", "tap"),
+        ("interface", "a-name-that-is-too-long"),
+        ("interface", "a/b"),
+        ("mtu", "1000"),
+        ("resolv_conf", "resolv.conf"),
+        ("duration_secs", "0"),
+    ] {
+        let text = fault(from_file(&format!("vpn: {{{key}: {value}}}")));
+        assert!(text.contains(&format!("vpn.{key}")), "{text}");
+    }
 }
 
 #[test]

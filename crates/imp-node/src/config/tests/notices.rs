@@ -96,7 +96,7 @@ fn placeholders_are_told_and_not_used() {
 fn a_placeholder_replaces_no_value_of_another_layer() {
     let config =
         load(Some("vpn: {price: 7}"), &[("IMP_VPN_PRICE", "asdfasdfasdf")], &[("vpn.price", "")]).unwrap();
-    assert_eq!(config.vpn.price_sat_per_hour, 7);
+    assert_eq!(config.vpn.price_sat, 7);
 }
 
 #[test]
