@@ -27,6 +27,7 @@ use crate::service::messaging::Messaging;
 use crate::service::node::Node;
 use crate::service::signing::Signing;
 use crate::service::socket::{SocketOptions, SocketPorts, Sockets};
+use crate::service::vpn::VpnService;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -106,6 +107,8 @@ pub struct Services {
     pub events: Events,
     /// UDP relays; nothing where the service is switched off.
     pub socket: Option<Sockets>,
+    /// WireGuard contracts; nothing where the service is switched off.
+    pub vpn: Option<VpnService>,
 }
 
 impl Services {
@@ -191,6 +194,7 @@ impl Services {
             } else {
                 None
             },
+            vpn: None,
         };
         outbox.recover().await?;
         federation.start();

@@ -7,6 +7,7 @@ pub mod messaging;
 pub mod node;
 pub mod signing;
 pub mod socket;
+pub mod vpn;
 
 use imp_core::id::NodeId;
 use imp_lightning::{InvoiceFault, LightningError, SendError};
