@@ -10,7 +10,6 @@
 //! those that it finds, with the same ports, and ends those that cannot go on. The packets are the engine's,
 //! [`crate::udp`].
 
-mod address;
 mod connect;
 mod keeper;
 mod reopen;
@@ -34,13 +33,13 @@ use crate::error::Error;
 use crate::idempotency::Keys;
 use crate::outbox::Outbox;
 use crate::runtime::clock::Clock;
+use crate::runtime::own_address::{OwnAddress, Purpose};
 use crate::runtime::tasks::Tasks;
 use crate::store::socket::StoredRelay;
 use crate::store::{SocketStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::udp::{Engine, EngineOptions};
 
-use address::OwnAddress;
 use connect::Connections;
 use run::{Running, Table};
 use wish::Wish;
@@ -51,6 +50,10 @@ pub use wish::StartRelay;
 
 /// Who starts relays by the API: the programs of this node.
 const LOCAL_OWNER: &str = "local";
+
+/// What this node's address is told for.
+const ADDRESS: Purpose =
+    Purpose { key: "socket.server_ip", env: "IMP_SOCKET_SERVER_IP", told: "relays are offered at" };
 
 /// Settings of the service. What says how a relay is to be holds for each that is started without its own wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +185,7 @@ impl Sockets {
         })?;
         let inner = Arc::new(Inner {
             engine,
-            address: OwnAddress::new(options.server_ip),
+            address: OwnAddress::new(ADDRESS, options.server_ip),
             table: Mutex::default(),
             connections: Connections::default(),
             places: Arc::new(Semaphore::new(options.max_relays)),

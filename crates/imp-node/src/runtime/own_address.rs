@@ -1,4 +1,4 @@
-//! The address under which this node is reached, as users of its relays are told.
+//! The address under which this node is reached, as others are told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError};
@@ -9,22 +9,35 @@ const FAR_AWAY: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)), 53),
 ];
 
+/// What an address is told for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose {
+    /// The configuration key that sets it.
+    pub key: &'static str,
+    /// The environment variable that sets it.
+    pub env: &'static str,
+    /// What is done with it, as a sentence that goes on with the address.
+    pub told: &'static str,
+}
+
 /// Says under which address this node is reached.
 #[derive(Debug)]
-pub(super) struct OwnAddress {
+pub struct OwnAddress {
+    purpose: Purpose,
     configured: Option<IpAddr>,
     /// What was warned of last.
     warned: Mutex<Option<IpAddr>>,
 }
 
 impl OwnAddress {
-    pub(super) fn new(configured: Option<IpAddr>) -> Self {
-        Self { configured: configured.map(|ip| ip.to_canonical()), warned: Mutex::default() }
+    /// The address that is configured, if one is.
+    pub fn new(purpose: Purpose, configured: Option<IpAddr>) -> Self {
+        Self { purpose, configured: configured.map(|ip| ip.to_canonical()), warned: Mutex::default() }
     }
 
-    /// The address for a relay that is opened now. Without a configured one this is the machine's own on its way out, or,
+    /// The address to tell now. Without a configured one this is the machine's own on its way out, or,
     /// where it has no way out, loopback; and the log says so, once for each address.
-    pub(super) fn find(&self) -> IpAddr {
+    pub fn find(&self) -> IpAddr {
         if let Some(configured) = self.configured {
             return configured;
         }
@@ -37,9 +50,10 @@ impl OwnAddress {
             } else {
                 "which only this machine reaches: it has no default route"
             };
+            let Purpose { key, env, told } = self.purpose;
             tracing::warn!(
-                "socket.server_ip is not set: relays are offered at {ip}, {whose}. Set socket.server_ip \
-                 (environment IMP_SOCKET_SERVER_IP) to the address under which others reach this node"
+                "{key} is not set: {told} {ip}, {whose}. Set {key} (environment {env}) to the address under \
+                 which others reach this node"
             );
         }
         ip
@@ -60,19 +74,21 @@ fn on_the_way_to(far: SocketAddr) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    const PURPOSE: Purpose = Purpose { key: "a.key", env: "A_KEY", told: "it is told as" };
+
     #[test]
     fn a_configured_address_is_told_whether_or_not_it_is_this_machines() {
         for (configured, told) in
             [("203.0.113.5", "203.0.113.5"), ("::ffff:10.0.0.1", "10.0.0.1"), ("2001:db8::1", "2001:db8::1")]
         {
-            let address = OwnAddress::new(Some(configured.parse().unwrap()));
+            let address = OwnAddress::new(PURPOSE, Some(configured.parse().unwrap()));
             assert_eq!(address.find(), told.parse::<IpAddr>().unwrap());
         }
     }
 
     #[test]
     fn without_a_configured_address_one_of_this_machine_is_told() {
-        let found = OwnAddress::new(None).find();
+        let found = OwnAddress::new(PURPOSE, None).find();
         UdpSocket::bind((found, 0)).expect("only own addresses can be bound");
     }
 
