@@ -28,6 +28,8 @@ pub struct Route {
     pub server_streaming: bool,
     /// Whether the call pays or sends: its errors hold the word "failed".
     pub pays: bool,
+    /// Whether the answer is a file: a message of the shape of `imp.vpn.v1.File`, whose bytes are the body in REST.
+    pub is_file: bool,
 }
 
 impl Route {
@@ -139,6 +141,10 @@ fn route(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Route> {
         text.as_str().filter(|path| !path.is_empty()).map(str::to_owned)
     };
     let binding = binding.as_message()?;
+    let marked = |name| {
+        pool.get_extension_by_name(name)
+            .is_some_and(|mark| options.get_extension(&mark).as_bool() == Some(true))
+    };
     let (verb, path) = match (path(binding, "get"), path(binding, "post")) {
         (Some(get), _) => (Method::GET, get),
         (None, post) => (Method::POST, post?),
@@ -151,9 +157,8 @@ fn route(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<Route> {
         input: method.input(),
         output: method.output(),
         server_streaming: method.is_server_streaming(),
-        pays: pool
-            .get_extension_by_name("imp.pays")
-            .is_some_and(|pays| options.get_extension(&pays).as_bool() == Some(true)),
+        pays: marked("imp.pays"),
+        is_file: marked("imp.file"),
     })
 }
 
@@ -199,6 +204,36 @@ mod tests {
         assert!(matches!(routes().find(&Method::GET, "/v1/message/send"), Lookup::WrongMethod));
         for id in ["", "nope", &id[1..], &format!("{id}/"), &id.replace('-', "%2D"), &id.replace('f', "g")] {
             let path = format!("/v1/message/{id}");
+            assert!(matches!(routes().find(&Method::GET, &path), Lookup::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn files_have_the_shape_that_rest_reads() {
+        let shape = |message: &MessageDescriptor| -> Vec<_> {
+            message.fields().map(|it| (it.number(), it.name().to_owned(), it.kind(), it.is_list())).collect()
+        };
+        let file = descriptors::pool().get_message_by_name("imp.vpn.v1.File").expect("a message of the API");
+        let files: Vec<&Route> = routes().iter().filter(|route| route.is_file).collect();
+        let mut names: Vec<&str> = files.iter().map(|route| route.method.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["GetVpnConfig", "GetVpnQr"]);
+        for route in files {
+            assert_eq!(shape(&route.output), shape(&file), "{}", route.method);
+            assert!(!route.server_streaming && !route.pays, "{}", route.method);
+        }
+    }
+
+    #[test]
+    fn a_nonce_in_a_path_is_a_field() {
+        for nonce in ["n", "gKr6mA5xY9sQnLpV7wCt3d", "a-b_c", &"x".repeat(64)] {
+            let path = format!("/v1/vpn/contracts/{nonce}/config");
+            let Lookup::Found(route) = routes().find(&Method::GET, &path) else { panic!("no route: {path}") };
+            assert_eq!(route.method, "GetVpnConfig");
+            assert_eq!(route.path_fields(&path), [("nonce", nonce)]);
+        }
+        for nonce in ["", "a.b", "a%20b", "é", &"x".repeat(65)] {
+            let path = format!("/v1/vpn/contracts/{nonce}/config");
             assert!(matches!(routes().find(&Method::GET, &path), Lookup::NotFound), "{path}");
         }
     }

@@ -91,8 +91,13 @@ fn openapi_says_where_each_field_of_a_request_stands() {
 fn openapi_describes_answers_as_they_are_written() {
     let document = openapi();
     for route in routes().iter() {
-        let schema =
-            &operation(&document, route)["responses"]["200"]["content"]["application/json"]["schema"];
+        let content = &operation(&document, route)["responses"]["200"]["content"];
+        if route.is_file {
+            let file = serde_json::json!({ "*/*": { "schema": { "type": "string", "format": "binary" } } });
+            assert_eq!(content, &file, "{}", route.path);
+            continue;
+        }
+        let schema = &content["application/json"]["schema"];
         let answer = if route.server_streaming { &schema["properties"]["result"] } else { schema };
         assert_describes(&document, answer, &route.output);
     }
@@ -180,6 +185,9 @@ fn what_pays_or_is_the_owners_is_marked() {
     for name in ["NewAddress", "SendOnchain", "ConnectPeer", "OpenChannel", "CloseChannel", "SendKeysend"] {
         assert!(owners.contains(name), "{name}");
     }
+    for name in ["GetVpnConfig", "GetVpnQr", "BringUpVpn", "TakeDownVpn", "SetVpnAutoRefresh"] {
+        assert!(owners.contains(name), "{name}");
+    }
     assert!(!owners.contains("GetNode") && !owners.contains("SendMessage"));
 }
 
@@ -191,6 +199,9 @@ fn the_reference_and_the_page_name_everything() {
         assert!(PAGE.contains(&format!("id=\"{}\"", route.method)), "{}", route.method);
         assert!(PAGE.contains(&format!("data-path=\"{}\"", route.path)), "{}", route.path);
         assert!(PAGE.contains(&format!("<code>{}</code>", &route.grpc_path[1..])), "{}", route.grpc_path);
+        let place = PAGE.find(&format!("id=\"{}\"", route.method)).expect(&route.method);
+        let opening = PAGE[place..].split('>').next().unwrap();
+        assert_eq!(opening.contains(" data-file"), route.is_file, "{}", route.method);
         for field in route.input.fields() {
             let id = format!("id=\"{}-{}\"", route.method, field.json_name());
             assert!(PAGE.contains(&id), "{id}");

@@ -52,6 +52,8 @@ pub(super) struct Call {
     pub(super) owner_only: bool,
     /// It has many answers.
     pub(super) streams: bool,
+    /// Over REST its answer is the bytes of a file.
+    pub(super) is_file: bool,
     pub(super) input: Message,
     pub(super) output: Message,
 }
@@ -193,6 +195,7 @@ fn call(pool: &DescriptorPool, it: &MethodDescriptor) -> anyhow::Result<Call> {
         owner_only: comment.contains(OWNER_ONLY),
         comment,
         streams: it.is_server_streaming(),
+        is_file: option("imp.file")?.as_bool().unwrap_or(false),
         input: message(&it.input())?,
         output: message(&it.output())?,
     })

@@ -116,6 +116,13 @@ fn has_body(call: &Call) -> bool {
 }
 
 fn answer(call: &Call) -> Value {
+    if call.is_file {
+        // Which of its types a file has the request may choose.
+        return json!({
+            "description": "The file. Its type is the header `content-type`.",
+            "content": { "*/*": { "schema": { "type": "string", "format": "binary" } } },
+        });
+    }
     if !call.streams {
         return json!({
             "description": call.output.comment,
@@ -146,7 +153,8 @@ fn answer(call: &Call) -> Value {
 fn schemas(services: &[Service]) -> Map<String, Value> {
     let mut schemas = Map::new();
     for call in services.iter().flat_map(|service| &service.calls) {
-        let answers = call.output.with_inner().into_iter().map(|it| (it, true));
+        let answers = if call.is_file { Vec::new() } else { call.output.with_inner() };
+        let answers = answers.into_iter().map(|it| (it, true));
         let requests = if has_body(call) { call.input.with_inner() } else { Vec::new() };
         for (message, answered) in requests.into_iter().map(|it| (it, false)).chain(answers) {
             let fields: Vec<&Field> = message.fields.iter().collect();

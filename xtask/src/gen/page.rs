@@ -62,6 +62,7 @@ fn write_call(html: &mut String, call: &Call) {
         (call.pays, "pays", "It pays, if only fees"),
         (call.owner_only, "owner", "It answers to the node's own machine only"),
         (call.streams, "stream", "It goes on answering"),
+        (call.is_file, "file", "Its answer is a file"),
     ];
     let (name, verb) = (escape(&call.name), call.verb);
     let _ = writeln!(
@@ -106,7 +107,11 @@ fn write_call(html: &mut String, call: &Call) {
 <h3>{answer}</h3>
 <p>{comment}</p>"#,
         curl = escape(&sample::curl(call)),
-        answer = if call.streams { "Each answer" } else { "Answer" },
+        answer = match (call.streams, call.is_file) {
+            (true, _) => "Each answer",
+            (_, true) => "Answer, over gRPC",
+            _ => "Answer",
+        },
         comment = prose(&call.output.comment),
     );
     fields(html, &call.output);
@@ -247,6 +252,8 @@ in a JSON body. A name in braces in a path is a field too. Leave out what you do
 code and on the <code>reason</code> in the details.</li>
 <li><span class="badge pays">pays</span> spends the node's money, if only fees. <span class="badge owner">owner</span>
 answers to the node's own machine only. This page asks before it sends either.</li>
+<li><span class="badge file">file</span> answers with the bytes of a file. This page offers it for download, and shows
+nothing of it.</li>
 </ul>
 "##;
 

@@ -18,7 +18,8 @@ tried, and gives it as OpenAPI at `/docs/openapi.json`.
 - Names are lowerCamelCase; proto names are read too. 64-bit numbers are strings in answers, and strings or
   numbers in requests. Fields that are zero or empty are written, *optional* ones without a value are not.
 - A stream is lines of JSON, `{\"result\":...}` each, or the same in the text frames of a websocket.
-- **pays**: the call pays, if only fees. **owner**: it answers to the node's own machine only.
+- **pays**: the call pays, if only fees. **owner**: it answers to the node's own machine only. **file**: over REST
+  the answer's body is the file itself, its type the header `content-type`.
 
 ";
 
@@ -56,7 +57,8 @@ fn index(text: &mut String, services: &[Service]) {
 }
 
 fn marks(call: &Call) -> String {
-    let marks = [("pays", call.pays), ("owner", call.owner_only), ("stream", call.streams)];
+    let marks =
+        [("pays", call.pays), ("owner", call.owner_only), ("stream", call.streams), ("file", call.is_file)];
     marks.iter().filter(|(_, given)| *given).map(|(mark, _)| *mark).collect::<Vec<_>>().join(", ")
 }
 
