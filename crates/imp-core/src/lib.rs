@@ -17,4 +17,5 @@ pub mod relay;
 pub mod retry;
 pub mod socket;
 pub mod time;
+pub mod vpn;
 pub mod wire;

@@ -1,0 +1,42 @@
+//! What both roles want done: messages to other nodes, and events for the programs of this one.
+
+use std::time::Duration;
+
+use crate::amount::Msat;
+use crate::id::{MessageId, NodeId};
+
+/// A message to another node, which the outbox is to take in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// Its name, by which its end is told.
+    pub id: MessageId,
+    /// Its recipient.
+    pub to: NodeId,
+    /// Its text.
+    pub body: String,
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
+    /// Satoshis that go with it, at least 1.
+    pub amount_sat: u64,
+    /// What it may cost besides; nothing for what the configuration allows.
+    pub fee_limit: Option<Msat>,
+    /// How long it is tried again; nothing for one try.
+    pub keep: Option<Duration>,
+    /// It is paid from the allowance for answers, and is not sent where that has no room.
+    pub from_allowance: bool,
+}
+
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its id: that of the message that it tells of, or a fresh one.
+    pub id: MessageId,
+    /// The id of the message that it answers, or nothing.
+    pub reply_to: String,
+    /// The other node, if it is from there; nothing for this node.
+    pub from: Option<NodeId>,
+    /// Its text.
+    pub data: String,
+    /// Satoshis that came with it.
+    pub amount_sat: u64,
+}
