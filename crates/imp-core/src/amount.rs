@@ -4,8 +4,10 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, Sub};
 
+use serde::{Deserialize, Serialize};
+
 /// An amount in millisatoshis, the unit of Lightning payments (BOLT 2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Msat(pub u64);
 
 impl Msat {

@@ -1,5 +1,7 @@
 //! Names of nodes, messages and payments.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -3,15 +3,23 @@
 //! A text of another node is read into typed values, and everything that is made of it (events, wg-quick files, routes)
 //! is written from those: a CONFIG comes from someone who may wish its reader ill.
 
+pub mod buyer;
 pub mod config;
+mod incoming;
 pub mod key;
+mod meter;
 pub mod nonce;
+mod outgoing;
 pub mod payload;
 pub mod reach;
+pub mod seller;
 mod wg_quick;
 
 pub use config::{Config, join_private_key};
+pub use incoming::{End, Incoming, Moment};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use meter::{Meter, Reading};
 pub use nonce::{Nonce, NonceError};
+pub use outgoing::{Note, Post};
 pub use payload::{EndReason, Limits, Payload, PayloadError, Quote, Request, Response};
 pub use wg_quick::KEEPALIVE_SECS;

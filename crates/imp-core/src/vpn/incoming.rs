@@ -54,8 +54,8 @@ impl Moment<'_> {
     }
 
     pub(super) fn half(&mut self) -> [u8; 16] {
-        let [half, _] = *(self.random)().as_chunks::<16>().0 else { unreachable!("32 bytes are two halves") };
-        half
+        let bytes = (self.random)();
+        std::array::from_fn(|at| bytes[at])
     }
 }
 

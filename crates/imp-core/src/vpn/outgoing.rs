@@ -1,12 +1,13 @@
 //! What both roles want done: messages to other nodes, and events for the programs of this one.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::amount::Msat;
 use crate::id::{MessageId, NodeId};
 
 /// A message to another node, which the outbox is to take in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Post {
     /// Its name, by which its end is told.
     pub id: MessageId,
@@ -27,7 +28,7 @@ pub struct Post {
 }
 
 /// An event to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Note {
     /// Its id: that of the message that it tells of, or a fresh one.
     pub id: MessageId,
@@ -39,4 +40,31 @@ pub struct Note {
     pub data: String,
     /// Satoshis that came with it.
     pub amount_sat: u64,
+}
+
+/// Without the text, which may hold keys.
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post")
+            .field("id", &self.id)
+            .field("to", &self.to)
+            .field("reply_to", &self.reply_to)
+            .field("amount_sat", &self.amount_sat)
+            .field("fee_limit", &self.fee_limit)
+            .field("keep", &self.keep)
+            .field("from_allowance", &self.from_allowance)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the text, which may hold keys.
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Note")
+            .field("id", &self.id)
+            .field("reply_to", &self.reply_to)
+            .field("from", &self.from)
+            .field("amount_sat", &self.amount_sat)
+            .finish_non_exhaustive()
+    }
 }
