@@ -21,3 +21,4 @@ pub mod store;
 pub mod telemetry;
 pub mod udp;
 pub mod vpn;
+pub mod wireguard;
