@@ -39,6 +39,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         net: Net,
     },
+    /// Runs a command on the host of a node, in a net with a VPN.
+    On {
+        /// The node's name, such as alice.
+        node: String,
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+        #[command(flatten)]
+        net: Net,
+    },
     /// Stops the net.
     Stop(Net),
     /// Becomes the program of a node, which ends when the net does.
@@ -64,6 +74,11 @@ pub(crate) struct Up {
     /// Who has channels with whom.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) topology: Topology,
+    /// Have the last node sell a VPN into an internet that only its host reaches: each node is on a host of its own, and
+    /// the command of --exec on that of alice. Linux only; needs iproute2, nftables and util-linux, and not root where
+    /// the system lets users make namespaces.
+    #[arg(long)]
+    pub(crate) vpn: bool,
     /// Begin with a new chain and new nodes.
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -116,6 +131,7 @@ impl Up {
             fresh: self.fresh,
             ports: self.ports.unwrap_or(defaults.ports),
             topology: self.topology,
+            vpn: self.vpn,
             allowed_origins: self.allow_origin.clone(),
             ready_file: self.ready_file.clone(),
             restart: !self.no_restart,

@@ -5,6 +5,7 @@
 //!         ├─ supervise: one task for each node, which owns its process
 //!         ├─ connect, prove: wallets, channels and a first message, at the start
 //!         ├─ heal: channels that a crash has closed
+//!         ├─ hosts: where a VPN is sold, one for each node and an internet
 //!         └─ files: the ready file for programs, the control file for `imp-devnet`
 //! ```
 //!
@@ -16,6 +17,7 @@ mod dir;
 mod files;
 mod greet;
 mod heal;
+mod hosts;
 mod leftover;
 mod node;
 mod options;
@@ -38,13 +40,16 @@ use tokio_util::task::TaskTracker;
 pub use dir::is_running;
 pub use files::{ChainControl, ChainInfo, Control, NodeControl, NodeInfo, Ready};
 pub use greet::Arrival;
+pub use hosts::{INTERNET, SELLER_OUTSIDE};
 pub use options::{MAX_NODES, Options, Ports, Report, Topology, built_program, node_name};
 pub use process::{CHILD_COMMAND, ask_to_stop, become_child};
 
 use crate::chain::{ChainOptions, ChainServer, DevChain};
+use crate::netns::Namespace;
 use channels::EdgeState;
 use dir::{Kept, KeptNode, NetDir};
 use files::ReadyFile;
+use hosts::Hosts;
 use node::{Node, NodeSpec, NodeState};
 use options::Edge;
 use process::{Programs, Spawner};
@@ -70,6 +75,7 @@ pub struct Devnet {
     around: Arc<Surroundings>,
     tasks: TaskTracker,
     mine_interval: Option<Duration>,
+    hosts: Option<Hosts>,
     stop: DropGuard,
     // Last, so that the directory is free only when all else is gone.
     dir: NetDir,
@@ -119,12 +125,13 @@ impl Devnet {
         }
         let names: Vec<String> = (0..nodes).map(node_name).collect();
         let kept_port = |name| kept.nodes.get(name).map(|node: &KeptNode| node.lightning_port);
-        let ports = ports::choose(ports, &names.iter().map(kept_port).collect::<Vec<_>>())?;
+        let mut ports = ports::choose(ports, &names.iter().map(kept_port).collect::<Vec<_>>())?;
         let ready = Arc::new(ReadyFile::new(&options.ready_file.unwrap_or_else(|| dir.ready_file()))?);
         if options.fresh {
             dir.clear(&kept)?;
             kept = Kept::default();
         }
+        let mut hosts = options.vpn.then(|| Hosts::build(&names)).transpose()?;
         for (name, ports) in names.iter().zip(&ports) {
             kept.nodes.insert(name.clone(), KeptNode { lightning_port: ports.lightning.port() });
         }
@@ -132,6 +139,12 @@ impl Devnet {
 
         report.say("starting the chain");
         let (chain, server) = serve_chain(&dir).await?;
+        if let Some(hosts) = &mut hosts {
+            hosts.forward(server.addr(), &ports)?;
+            for (place, ports) in ports.iter_mut().enumerate() {
+                ports.lightning.set_ip(hosts::node_address(place).into());
+            }
+        }
         let around = Arc::new(Surroundings {
             spawner: Spawner::new(programs)?,
             report: report.clone(),
@@ -140,8 +153,10 @@ impl Devnet {
             stop_at_once: CancellationToken::new(),
         });
         let mut specs = Vec::with_capacity(nodes);
-        for (name, ports) in names.into_iter().zip(ports) {
-            let spec = NodeSpec { data_dir: dir.node(&name)?, name, ports };
+        for (place, (name, ports)) in names.into_iter().zip(ports).enumerate() {
+            let host = hosts.as_ref().map(|hosts| hosts.node(place).clone());
+            let sells_at = host.as_ref().filter(|_| place + 1 == nodes).map(|_| ports.lightning.ip());
+            let spec = NodeSpec { data_dir: dir.node(&name)?, name, ports, host, sells_at };
             spec.write_config(server.addr(), &dir.chain().join("rpc-cookie"), &options.allowed_origins)?;
             specs.push(spec);
         }
@@ -163,7 +178,7 @@ impl Devnet {
             tasks.spawn(Supervisor { spec, around, state, orders, changed }.run());
         }
         let stop = around.stop.clone().drop_guard();
-        Ok(Self { net, server, ready, around, tasks, mine_interval, stop, dir })
+        Ok(Self { net, server, ready, around, tasks, mine_interval, hosts, stop, dir })
     }
 
     /// Funds the nodes, opens the channels that are missing, proves by messages that all nodes reach each other, and then
@@ -219,6 +234,16 @@ impl Devnet {
         &self.net.chain
     }
 
+    /// The host of a node, where it has one of its own.
+    pub fn host(&self, name: &str) -> anyhow::Result<Option<Namespace>> {
+        Ok(self.net.node(name)?.spec.host.clone())
+    }
+
+    /// The host with the web page that only the seller reaches, in a net in which a VPN is sold.
+    pub fn internet(&self) -> Option<&Namespace> {
+        self.hosts.as_ref().map(Hosts::internet)
+    }
+
     /// The ready file, absolute.
     pub fn ready_file(&self) -> &Path {
         self.ready.path()
@@ -258,12 +283,13 @@ impl Devnet {
     /// Stops the nodes, each within 15 seconds, and then the chain. What they have is kept for the next net in the same
     /// directory.
     pub async fn stop(self) {
-        let Self { server, ready, tasks, stop, dir, .. } = self;
+        let Self { server, ready, tasks, stop, dir, hosts, .. } = self;
         ready.withdraw();
         drop(stop);
         tasks.close();
         tasks.wait().await;
         server.shutdown().await;
+        drop(hosts);
         dir.remove_control();
     }
 }
@@ -276,7 +302,7 @@ impl Net {
     fn ready(&self) -> Ready {
         let info = |node: &Node| {
             let NodeState { pid, pubkey, .. } = node.now();
-            let NodeSpec { name, data_dir, ports } = node.spec.clone();
+            let NodeSpec { name, data_dir, ports, .. } = node.spec.clone();
             NodeInfo { name, pubkey, http: ports.http, grpc: ports.grpc, pid, data_dir }
         };
         Ready { chain: ChainInfo { rpc: self.chain_rpc }, nodes: self.nodes.iter().map(info).collect() }

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Child(child) => Err(devnet::become_child(child.parent, &child.program, &child.args))
             .with_context(|| format!("{} cannot be run", child.program.display())),
+        Command::On { node, command, net } => cmd::on::run(&net.dir, &node, &command),
+        Command::Up(up) if cmd::unshare::is_needed(&up) => cmd::unshare::run(),
         command => run(command),
     };
     done.unwrap_or_else(|error| {
@@ -35,6 +37,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mine { blocks, net } => cmd::running::mine(&net.dir, blocks).await,
         Command::Fund { node, sats, net } => cmd::running::fund(&net.dir, &node, sats).await,
         Command::Stop(net) => cmd::running::stop(&net.dir).await,
-        Command::Child(_) => unreachable!("it has become another program"),
+        Command::Child(_) | Command::On { .. } => unreachable!("they have become other programs"),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use imp_devnet::devnet::{NodeInfo, built_program};
+use imp_devnet::devnet::{INTERNET, NodeInfo, built_program};
 
 /// Any 16 bytes will do (RFC 6455, 4.1).
 const WEBSOCKET_KEY: &str = "aW1wLWRldm5ldC1oZWxsbw==";
@@ -20,6 +20,26 @@ pub(crate) fn net(nodes: &[NodeInfo], dir: &Path) -> String {
     let dir = quoted(&shortest(dir).display().to_string());
     let own = program("imp-devnet", "imp-devnet");
     let _ = writeln!(text, "\nmore: {own} status|mine N|fund NODE|stop, each with --dir {dir}");
+    text
+}
+
+/// How the first node of a net buys the VPN that the last one sells, and tries it.
+pub(crate) fn vpn(nodes: &[NodeInfo], dir: &Path) -> String {
+    let mut text = String::new();
+    if let [buyer, .., seller] = nodes {
+        let (imp, own) = (program("imp", "imp-cli"), program("imp-devnet", "imp-devnet"));
+        let imp = format!("IMP_ADDR={} {imp}", buyer.grpc);
+        let on = format!("{own} on --dir {} {}", quoted(&shortest(dir).display().to_string()), buyer.name);
+        let key = &seller.pubkey;
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "\n{} sells a VPN. {} buys it, goes through it, and leaves it; the page is there only in between:\n    \
+             {imp} vpn buy {key} --max-price 100\n    {imp} vpn up NONCE\n    \
+             {on} curl http://{INTERNET}/\n    {imp} vpn down NONCE\n\n",
+            seller.name, buyer.name
+        );
+    }
     text
 }
 
@@ -73,16 +93,32 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn each_node_is_shown_with_lines_to_the_next() {
-        let node = |name: &str, port: u16| NodeInfo {
+    fn node(name: &str, port: u16) -> NodeInfo {
+        NodeInfo {
             name: name.to_owned(),
             pubkey: format!("key-of-{name}"),
             http: SocketAddr::from(([127, 0, 0, 1], port + 1)),
             grpc: SocketAddr::from(([127, 0, 0, 1], port)),
             pid: Some(1),
             data_dir: format!("/net/{name}").into(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_first_node_is_told_how_to_buy_from_the_last() {
+        let text = vpn(&[node("alice", 10), node("bob", 20), node("carol", 30)], Path::new("/net"));
+        for part in [
+            "carol sells",
+            "IMP_ADDR=127.0.0.1:10",
+            "vpn buy key-of-carol",
+            "on --dir /net alice curl http://192.0.2.1/",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn each_node_is_shown_with_lines_to_the_next() {
         let text = net(&[node("alice", 10), node("bob", 20)], Path::new("/a net"));
         for part in [
             r#"curl -s http://127.0.0.1:11/v1/message/send -d '{"msg":"hello bob","pubkey":"key-of-bob"}'"#,

@@ -73,7 +73,11 @@ async fn use_net(
     match &up.exec {
         Some(command) => execute(devnet, command, signals).await,
         None => {
-            let text = show::net(&devnet.nodes(), devnet.dir());
+            let nodes = devnet.nodes();
+            let mut text = show::net(&nodes, devnet.dir());
+            if up.vpn {
+                text.push_str(&show::vpn(&nodes, devnet.dir()));
+            }
             let _ = writeln!(
                 io::stdout(),
                 "{text}ready after {:.1} s; Ctrl-C stops all",
@@ -87,9 +91,14 @@ async fn use_net(
 
 /// Runs a shell command and gives its exit code.
 async fn execute(devnet: &Devnet, command: &str, signals: &mut Signals) -> anyhow::Result<ExitCode> {
-    let mut shell = Command::new("sh");
+    let nodes = devnet.nodes();
+    let first = nodes.first().context("a net has nodes")?;
+    let mut shell = match devnet.host(&first.name)? {
+        Some(host) => Command::from(host.command("sh")),
+        None => Command::new("sh"),
+    };
     shell.arg("-c").arg(command).env("IMP_DEVNET_READY", devnet.ready_file()).kill_on_drop(true);
-    for node in devnet.nodes() {
+    for node in nodes {
         let variable = |what: &str| format!("IMP_DEVNET_{}_{what}", node.name.to_uppercase());
         shell.env(variable("HTTP"), node.http.to_string()).env(variable("GRPC"), node.grpc.to_string());
         shell.env(variable("PUBKEY"), &node.pubkey).env(variable("DIR"), &node.data_dir);

@@ -1,7 +1,7 @@
 //! One node of a net: what it is, how it is configured, and how it is asked.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::dir;
+use super::hosts::TUNNEL_NETWORK;
 use super::ports::NodePorts;
 use super::supervise::Order;
+use crate::netns::Namespace;
 
 /// How often a state is looked at that is waited for.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(25);
@@ -32,6 +34,10 @@ pub(super) struct NodeSpec {
     pub(super) name: String,
     pub(super) data_dir: PathBuf,
     pub(super) ports: NodePorts,
+    /// Where it is, if that is not this machine as it is.
+    pub(super) host: Option<Namespace>,
+    /// The address by which buyers find the VPN that it sells.
+    pub(super) sells_at: Option<IpAddr>,
 }
 
 /// What a node is at the moment.
@@ -72,6 +78,9 @@ impl NodeSpec {
         cookie_file: &Path,
         allowed_origins: &[String],
     ) -> anyhow::Result<()> {
+        if self.host.is_some() && !self.resolv_conf().exists() {
+            dir::write_private(&self.resolv_conf(), b"nameserver 203.0.113.53\n")?;
+        }
         let config = self.config(chain_rpc, cookie_file, allowed_origins)?;
         dir::write_private(&self.config_file(), config.as_bytes())
     }
@@ -93,8 +102,28 @@ impl NodeSpec {
              server:\n  grpc_addr: {grpc}\n  http_addr: {http}\n  allowed_origins: {allowed_origins}\n\
              lightning:\n  backend: ldk\n  ldk:\n    network: regtest\n    \
              bitcoind_url: http://{chain_rpc}\n    bitcoind_cookie_file: {cookie_file}\n    \
-             listen: [\"{lightning}\"]\n    alias: {name}\n"
+             listen: [\"{lightning}\"]\n    alias: {name}\n{}",
+            self.vpn_section()?
         ))
+    }
+
+    /// What a node on a host of its own is told of VPNs.
+    fn vpn_section(&self) -> anyhow::Result<String> {
+        if self.host.is_none() {
+            return Ok(String::new());
+        }
+        // This machine's own file would be the same for all hosts.
+        let resolv_conf = serde_json::to_string(&self.resolv_conf())?;
+        let mut section = format!("vpn:\n  resolv_conf: {resolv_conf}\n");
+        if let Some(address) = self.sells_at {
+            section.push_str(&format!("  sell: true\n  server_ip: {address}\n  subnet: {TUNNEL_NETWORK}\n"));
+        }
+        Ok(section)
+    }
+
+    /// The file that names the DNS servers of the node's host.
+    pub(super) fn resolv_conf(&self) -> PathBuf {
+        self.data_dir.join("resolv.conf")
     }
 
     /// The end of what the node wrote to its standard error, or to its log if that is empty.

@@ -30,6 +30,9 @@ pub struct Options {
     pub ports: Ports,
     /// Which nodes have channels with each other.
     pub topology: Topology,
+    /// Put each node on a host of its own (see [`netns`](crate::netns)), and have the last one sell a VPN into an internet
+    /// that only its host reaches, at [`INTERNET`](super::INTERNET). Needs a [`launcher`](Self::launcher).
+    pub vpn: bool,
     /// Origins of web pages that may call the nodes, such as `http://localhost:8000`.
     pub allowed_origins: Vec<String>,
     /// Where the ready file is written; `ready.json` in the directory if absent.
@@ -55,6 +58,7 @@ impl Default for Options {
             fresh: false,
             ports: Ports::Customary,
             topology: Topology::Line,
+            vpn: false,
             allowed_origins: Vec::new(),
             ready_file: None,
             restart: true,

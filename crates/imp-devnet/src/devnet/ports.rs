@@ -14,6 +14,8 @@ const FREE_FIRST: u16 = 10_240;
 const FREE_LAST: u16 = 32_000;
 
 /// Where one node listens.
+///
+/// The ports are looked at on this machine's loopback interface, also where the node is on a host of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NodePorts {
     pub(super) grpc: SocketAddr,

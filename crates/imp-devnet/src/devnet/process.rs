@@ -35,13 +35,18 @@ pub(super) struct Programs {
 impl Programs {
     /// Starts the process of a node.
     fn command(&self, spec: &NodeSpec, first: bool) -> io::Result<Command> {
+        let impd = match &spec.host {
+            Some(host) => host.command(&self.impd),
+            None => std::process::Command::new(&self.impd),
+        };
         let mut command = match &self.launcher {
             Some(launcher) => {
                 let mut command = Command::new(launcher);
-                command.arg(CHILD_COMMAND).arg(std::process::id().to_string()).arg(&self.impd);
+                command.arg(CHILD_COMMAND).arg(std::process::id().to_string());
+                command.arg(impd.get_program()).args(impd.get_args());
                 command
             }
-            None => Command::new(&self.impd),
+            None => Command::from(impd),
         };
         command.args(["run", "--config"]).arg(spec.config_file());
         for (name, _) in std::env::vars_os() {

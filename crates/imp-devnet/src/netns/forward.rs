@@ -1,0 +1,43 @@
+//! TCP between hosts that no route joins.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::Namespace;
+
+/// Takes connections on one host and makes them on another. Ends when dropped.
+#[derive(Debug)]
+pub struct Forward {
+    task: JoinHandle<()>,
+}
+
+impl Forward {
+    /// Takes what comes to `at` on the one host to `target`, as the other host sees it. Must be called in a tokio runtime.
+    pub fn start(from: (&Namespace, SocketAddr), into: (&Namespace, SocketAddr)) -> io::Result<Self> {
+        let listener = from.0.listen(from.1)?;
+        let (host, target) = (into.0.clone(), into.1);
+        let task = tokio::spawn(async move {
+            while let Ok((taken, _)) = listener.accept().await {
+                tokio::spawn(carry(taken, host.clone(), target));
+            }
+        });
+        Ok(Self { task })
+    }
+}
+
+async fn carry(mut taken: TcpStream, host: Namespace, target: SocketAddr) {
+    // Where nobody listens, the connection that was taken ends, as the one that was to be made.
+    let Ok(socket) = host.tcp() else { return };
+    if let Ok(mut made) = socket.connect(target).await {
+        let _ = tokio::io::copy_bidirectional(&mut taken, &mut made).await;
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
