@@ -12,6 +12,8 @@ use crate::vpn::outgoing::{Note, Post};
 pub struct Step {
     /// When it was decided.
     pub at: UnixMillis,
+    /// Everything was looked at, since the clock may have been set back.
+    pub looked_at_all: bool,
     /// Offers to keep.
     pub put_offers: Vec<Offer>,
     /// Offers to forget.
