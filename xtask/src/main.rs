@@ -42,8 +42,15 @@ Usage: cargo xtask <command>
                   `cargo bench`
   help            This text";
 
-/// What tests across network namespaces run, see `crates/imp-devnet/tests/udp`.
-const NETWORKING: [debian::Program; 3] = [("ip", "iproute2"), ("nft", "nftables"), ("iperf3", "iperf3")];
+/// What tests across network namespaces run, see `crates/imp-devnet/tests/{udp,vpn}`.
+const NETWORKING: [debian::Program; 6] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("iperf3", "iperf3"),
+    ("ping", "iputils-ping"),
+    ("wg", "wireguard-tools"),
+    ("wireguard-go", "wireguard-go"),
+];
 
 /// What benchmarks measure with, and what they compare with.
 const COMPARED: [debian::Program; 3] = [("wrk", "wrk"), ("turnserver", "coturn"), ("socat", "socat")];

@@ -23,6 +23,9 @@ use anyhow::{Context, bail, ensure};
 
 pub use forward::Forward;
 
+/// What a shell runs that is to become a program; `/sys` shows the network of whoever mounted it.
+const WITH_SYS: &str = r#"mount -t sysfs sysfs /sys 2>/dev/null; exec "$0" "$@""#;
+
 /// A network of its own: interfaces, addresses, routes, firewall. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Namespace(Arc<Inner>);
@@ -94,19 +97,27 @@ impl Namespace {
         })
     }
 
-    /// A command whose program will run in the namespace, whoever spawns it.
+    /// A command whose program will run in the namespace, whoever spawns it, and with the `/sys` of the namespace where the
+    /// system lets it.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         if self.0.file.is_none() {
             return Command::new(program);
         }
+        let mut command = self.plain("unshare");
+        command.args(["--mount", "--", "sh", "-c", WITH_SYS]).arg(program);
+        command
+    }
+
+    /// A command in the namespace, without its `/sys`.
+    fn plain(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
+        command.arg(format!("--net={}", self.path().display())).args(["--", program]);
         command
     }
 
     /// Runs `ip`, with arguments as one types them.
     pub fn ip(&self, args: &str) -> anyhow::Result<()> {
-        let mut command = self.command("ip");
+        let mut command = self.plain("ip");
         run(command.args(args.split_whitespace())).with_context(|| format!("on {}", self.name())).map(drop)
     }
 
@@ -126,7 +137,7 @@ impl Namespace {
 
     /// Has `nft` read rules.
     pub fn nft(&self, rules: &str) -> anyhow::Result<()> {
-        let mut nft = self.command("nft");
+        let mut nft = self.plain("nft");
         nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut nft = nft.spawn().context("cannot run nsenter")?;
         nft.stdin.take().context("nft has no standard input")?.write_all(rules.as_bytes())?;

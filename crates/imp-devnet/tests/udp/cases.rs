@@ -10,24 +10,13 @@ mod restarts;
 mod strangers;
 mod talk;
 
-use crate::harness::Case;
+use imp_devnet::netns::is_in_path;
+
+use crate::harness::{Case, cases};
 use crate::internet::Internet;
-use crate::namespaces::is_in_path;
+use crate::lab::Lab;
 
-/// Cases by their paths, with what they need.
-macro_rules! cases {
-    ($($(#[lacks = $lacks:path])? $file:ident::$name:ident,)+) => {
-        vec![$(Case {
-            name: concat!(stringify!($file), "::", stringify!($name)),
-            lacks: cases!(@lacks $($lacks)?),
-            run: |lab| Box::pin($file::$name(lab)),
-        }),+]
-    };
-    (@lacks) => { |_| None };
-    (@lacks $lacks:path) => { $lacks };
-}
-
-pub(crate) fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case<Lab>> {
     cases![
         net::routers_hide_their_users,
         talk::programs_behind_two_routers_talk_both_ways_unchanged,

@@ -16,7 +16,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use crate::namespaces::{Namespace, cable};
+use imp_devnet::netns::{Namespace, cable};
 
 /// The relay's addresses.
 pub(crate) const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));

@@ -3,11 +3,9 @@
 //! The whole net of nodes is on the relay's host: chain and nodes speak over its loopback interface, as do the tests,
 //! which run in this namespace. alice and bob get what they are to know of sockets by their environment.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,21 +20,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::harness;
 use crate::internet::{Internet, RELAY};
 use crate::program::{Program, to};
+use crate::settings::Settings;
 
 /// How long a state may take to come about.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs a node with the settings and in the namespace that a file names, which may change until it starts again.
-const RUN_NODE: &str = r#"#!/bin/sh
-set -e
-settings=$(dirname "$0")/$(basename "$PWD").settings
-if [ -f "$settings" ]; then
-    . "$settings"
-fi
-exec ${NAMESPACE:+ip netns exec "$NAMESPACE"} "$IMPD_PROGRAM" "$@"
-"#;
 
 /// Ports of bob's relays: two pairs.
 pub(crate) const BOB_PORTS: (u16, u16) = (31_000, 31_003);
@@ -45,34 +35,48 @@ pub(crate) const BOB_PORTS: (u16, u16) = (31_000, 31_003);
 pub(crate) struct Lab {
     pub(crate) internet: Arc<Internet>,
     pub(crate) net: Devnet,
-    dir: TempDir,
+    settings: Settings,
+    _dir: TempDir,
 }
 
-impl Lab {
-    /// Must be called in the relay's namespace.
-    pub(crate) async fn start(internet: Arc<Internet>) -> anyhow::Result<Self> {
+impl harness::Lab for Lab {
+    type Ground = Internet;
+
+    fn prepare() -> anyhow::Result<Internet> {
+        Internet::build()
+    }
+
+    fn enter<A: Send>(internet: &Internet, work: impl FnOnce() -> A + Send) -> io::Result<A> {
+        internet.relay.enter(work)
+    }
+
+    async fn start(internet: Arc<Internet>) -> anyhow::Result<Self> {
         let impd = built_program("impd").expect("impd is not built: run `cargo build -p imp-node` first");
         let dir = tempfile::tempdir()?;
-        let script = dir.path().join("run-node");
-        fs::write(&script, RUN_NODE.replace("$IMPD_PROGRAM", impd.to_str().expect("a path in UTF-8")))?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        let settings = Settings::new(dir.path());
         let (first, last) = (BOB_PORTS.0.to_string(), BOB_PORTS.1.to_string());
-        settings(&dir, "alice", &[("IMP_SOCKET_SERVER_IP", &RELAY.to_string())])?;
-        settings(&dir, "bob", &[("IMP_SOCKET_PORT_MIN", &first), ("IMP_SOCKET_PORT_MAX", &last)])?;
+        settings.write("alice", &[("IMP_SOCKET_SERVER_IP", &RELAY.to_string())])?;
+        settings.write("bob", &[("IMP_SOCKET_PORT_MIN", &first), ("IMP_SOCKET_PORT_MAX", &last)])?;
         let options = Options {
             dir: dir.path().join("net"),
             ports: Ports::Free,
-            impd: Some(script),
+            impd: Some(settings.program(&impd)?),
             launcher: Some(env!("CARGO_BIN_EXE_imp-devnet").into()),
             report: Report::to(|line| println!("  {line}")),
             ..Options::default()
         };
-        Ok(Self { internet, net: Devnet::start(options).await?, dir })
+        Ok(Self { internet, net: Devnet::start(options).await?, settings, _dir: dir })
     }
 
+    async fn stop(self) {
+        self.net.stop().await;
+    }
+}
+
+impl Lab {
     /// What a node is started with from now on.
     pub(crate) fn settings(&self, node: &str, settings_of: &[(&str, &str)]) {
-        settings(&self.dir, node, settings_of).unwrap();
+        self.settings.write(node, settings_of).unwrap();
     }
 
     pub(crate) fn node(&self, name: &str) -> NodeInfo {
@@ -164,14 +168,6 @@ impl Lab {
         let only = SubscribeRequest { after, service, ..SubscribeRequest::default() };
         self.client(node).await.subscribe(only).await.unwrap()
     }
-}
-
-fn settings(dir: &TempDir, node: &str, settings: &[(&str, &str)]) -> std::io::Result<()> {
-    let mut lines = String::new();
-    for (name, value) in settings {
-        writeln!(lines, "export {name}='{value}'").expect("memory takes it");
-    }
-    fs::write(dir.path().join(format!("{node}.settings")), lines)
 }
 
 /// What identifies a relay.

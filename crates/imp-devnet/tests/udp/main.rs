@@ -1,8 +1,6 @@
 //! UDP relays on a small internet: hosts in network namespaces, with routers and NAT between them.
 //!
-//! The cases share one internet and one net of nodes, which take longer to make than most cases to run, so they run one
-//! after the other, in a harness of their own. What the machine cannot do is told and counted; on a CI machine
-//! (`CI=true`) it is a failure, for there it would not be noticed otherwise.
+//! The cases share one internet and one net of nodes, so they run one after the other, in a harness of their own.
 //!
 //! Needs the program `impd`: `cargo build -p imp-node`. Arguments are words of the names of the cases to run.
 
@@ -12,21 +10,21 @@
 #[cfg(target_os = "linux")]
 mod cases;
 #[cfg(target_os = "linux")]
-mod forward;
-#[cfg(target_os = "linux")]
+#[path = "../support/harness.rs"]
 mod harness;
 #[cfg(target_os = "linux")]
 mod internet;
 #[cfg(target_os = "linux")]
 mod lab;
 #[cfg(target_os = "linux")]
-mod namespaces;
-#[cfg(target_os = "linux")]
 mod program;
+#[cfg(target_os = "linux")]
+#[path = "../support/settings.rs"]
+mod settings;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    harness::run()
+    harness::run(cases::all())
 }
 
 #[cfg(not(target_os = "linux"))]

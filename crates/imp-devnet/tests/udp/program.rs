@@ -4,11 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use imp_devnet::netns::Namespace;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::lab::PATIENCE;
-use crate::namespaces::Namespace;
 
 /// The longest payload of a UDP packet over IPv4.
 pub(crate) const LONGEST: usize = 65_507;

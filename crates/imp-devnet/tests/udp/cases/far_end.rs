@@ -8,14 +8,11 @@ use imp_api::proto::imp::socket::v1::{
     CloseConnectionRequest, ConnectSocketRequest, ListConnectionsRequest, SendRelayRequest, StartRelayRequest,
 };
 use imp_devnet::devnet::Ready;
+use imp_devnet::netns::{Forward, Namespace};
 
-use crate::forward::{Forward, Host};
 use crate::internet::{RELAY, ROUTER_B};
 use crate::lab::{Lab, PATIENCE, source, wait_for};
 use crate::program::{Program, to};
-
-const RELAY_HOST: Host = |net| &net.relay;
-const USER_B: Host = |net| &net.user_b;
 
 /// Where a node of the net listens for Lightning.
 async fn lightning(lab: &Lab, name: &str) -> SocketAddr {
@@ -28,14 +25,15 @@ async fn move_bob(lab: &Lab) -> Vec<Forward> {
     let ready: Ready = serde_json::from_slice(&std::fs::read(lab.net.ready_file()).unwrap()).unwrap();
     let bob = lab.node("bob");
     let (alice_lightning, bob_lightning) = (lightning(lab, "alice").await, lightning(lab, "bob").await);
-    let forward = |from: Host, into: Host, at| Forward::start(&lab.internet, (from, at), (into, at));
+    let (relay, user_b) = (&lab.internet.relay, &lab.internet.user_b);
+    let forward = |from: &Namespace, into: &Namespace, at| Forward::start((from, at), (into, at)).unwrap();
     let mut forwards: Vec<Forward> =
-        [ready.chain.rpc, alice_lightning].into_iter().map(|at| forward(USER_B, RELAY_HOST, at)).collect();
-    lab.settings("bob", &[("NAMESPACE", lab.internet.user_b.name())]);
+        [ready.chain.rpc, alice_lightning].into_iter().map(|at| forward(user_b, relay, at)).collect();
+    lab.settings("bob", &[("NAMESPACE", user_b.path().to_str().unwrap())]);
     lab.net.kill("bob").await.unwrap();
     // Now that he has gone, his ports here are free.
     for at in [bob.grpc, bob.http, bob_lightning] {
-        forwards.push(forward(RELAY_HOST, USER_B, at));
+        forwards.push(forward(relay, user_b, at));
     }
     lab.net.wait_usable(PATIENCE).await.unwrap();
     forwards

@@ -5,14 +5,14 @@
 //! takes it to the server.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use imp_api::proto::imp::socket::v1::{Relay, StartRelayRequest};
+use imp_devnet::netns::Forward;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::forward::Forward;
 use crate::internet::{RELAY, USER_B};
 use crate::lab::{Lab, PATIENCE, drops, side, source};
 use crate::program::{Program, to};
@@ -38,10 +38,10 @@ struct Server(Child);
 
 impl Server {
     async fn start(lab: &Lab) -> Self {
-        let mut command = Command::new("iperf3");
+        let mut command = lab.internet.user_b.command("iperf3");
         command.args(["-s", "-p", &PORT.to_string(), "--forceflush"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Self(lab.internet.user_b.spawn(&mut command).unwrap());
+        let mut server = Self(command.spawn().unwrap());
         let lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         // Reads on, so that the server does not wait for a reader.
@@ -82,12 +82,12 @@ async fn run(lab: &Arc<Lab>, mbit: u64, backwards: bool) -> Figures {
     lab.wait(&relay, "the server is known", |now| source(now, 1).is_some()).await;
     let by_tcp = to(RELAY, relay.ports.0);
     let _control = Forward::start(
-        &lab.internet,
-        (|net| &net.relay, by_tcp),
-        (|net| &net.user_b, to("127.0.0.1".parse().unwrap(), PORT)),
-    );
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", lab.internet.user_a.name(), "iperf3", "-J", "-u", "-t", "3"]);
+        (&lab.internet.relay, by_tcp),
+        (&lab.internet.user_b, to("127.0.0.1".parse().unwrap(), PORT)),
+    )
+    .unwrap();
+    let mut command = lab.internet.user_a.command("iperf3");
+    command.args(["-J", "-u", "-t", "3"]);
     command.args(["-c", &RELAY.to_string(), "-p", &relay.ports.0.to_string()]);
     command.args(["-b", &format!("{mbit}M"), "-l", &LENGTH.to_string(), "-w", BUFFER]);
     if backwards {
