@@ -10,15 +10,20 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::debian::{self, Program, done, is_in_path};
+use crate::debian::{self, Program, done};
+use crate::go::Tool;
 use crate::stages::{Stages, cargo};
 
 /// Clients that Debian has.
 const DEBIAN: [Program; 2] = [("chromium", "chromium"), ("curl", "curl")];
 
-/// The gRPC client, as the Go module proxy has it.
-const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl";
-const GRPCURL_VERSION: &str = "v1.9.3";
+/// The gRPC client.
+const GRPCURL: Tool = Tool {
+    name: "grpcurl",
+    module: "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+    version: "v1.9.3",
+    without: "the tests with grpcurl will be skipped or fail",
+};
 
 /// The origin of the guide's web page, which the net's nodes let in.
 const GUIDE_ORIGIN: &str = "http://localhost:8000";
@@ -43,7 +48,7 @@ fn clients(args: &[String]) -> anyhow::Result<()> {
     let programs = built_programs()?;
     let python = python(&suite, &target.join("clients-venv"))?;
     debian::install(&DEBIAN);
-    let tools = grpcurl(&target.join("tools"));
+    let tools = GRPCURL.folder();
 
     let words = [python.as_path(), "-m".as_ref(), "pytest".as_ref(), suite.as_path()];
     let words = words.iter().map(|path| path.as_os_str().to_owned()).chain(args.iter().map(OsString::from));
@@ -94,28 +99,6 @@ fn python(suite: &Path, venv: &Path) -> anyhow::Result<PathBuf> {
     done(install.arg(suite.join("requirements.txt")))?;
     fs::write(&stamp, requirements).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(python)
-}
-
-/// The folder with grpcurl, built where there is Go.
-fn grpcurl(tools: &Path) -> Option<PathBuf> {
-    let folder = tools.join(format!("grpcurl-{GRPCURL_VERSION}"));
-    if folder.join("grpcurl").is_file() {
-        return Some(folder);
-    }
-    if !is_in_path("go") {
-        eprintln!("xtask: go is not installed: the tests with grpcurl will be skipped");
-        return None;
-    }
-    eprintln!("xtask: building grpcurl {GRPCURL_VERSION}");
-    let mut install = Command::new("go");
-    install.args(["install", &format!("{GRPCURL}@{GRPCURL_VERSION}")]).env("GOBIN", &folder);
-    match done(&mut install) {
-        Ok(()) => Some(folder),
-        Err(error) => {
-            eprintln!("xtask: {error:#}; the tests with grpcurl will fail");
-            None
-        }
-    }
 }
 
 /// The search path with these folders before it.

@@ -18,6 +18,7 @@ mod r#gen;
 mod clients;
 mod debian;
 mod fuzz;
+mod go;
 mod stages;
 
 use stages::{Stages, cargo};
@@ -54,6 +55,17 @@ const NETWORKING: [debian::Program; 6] = [
 
 /// What benchmarks measure with, and what they compare with.
 const COMPARED: [debian::Program; 3] = [("wrk", "wrk"), ("turnserver", "coturn"), ("socat", "socat")];
+
+/// The WireGuard to measure against; its package is the root of its module, so that the program has that name.
+const WIREGUARD: go::Tool = go::Tool {
+    name: "wireguard",
+    module: "golang.zx2c4.com/wireguard",
+    version: "v0.0.0-20260522210424-ecfc5a8d5446",
+    without: "the benchmark of VPNs has no rows for the newest wireguard-go",
+};
+
+/// Where the benchmark of VPNs finds it.
+const NEWEST_WIREGUARD: &str = "NEWEST_WIREGUARD_GO";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -129,7 +141,12 @@ fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
         let _ = Command::new("systemctl").args(["--quiet", "mask", "coturn.service"]).status();
     }
     debian::install(&COMPARED);
-    run_cargo(cargo(["bench", "--package", "imp-node"]).args(args))
+    debian::install(&NETWORKING);
+    let mut bench = cargo(["bench", "--package", "imp-node"]);
+    if let Some(folder) = WIREGUARD.folder() {
+        bench.env(NEWEST_WIREGUARD, folder.join(WIREGUARD.name));
+    }
+    run_cargo(bench.args(args))
 }
 
 fn no_arguments(args: &[String]) -> anyhow::Result<()> {
