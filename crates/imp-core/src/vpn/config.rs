@@ -73,9 +73,7 @@ impl Config {
         }
         let client_key = fields.value("pubkey", "a WireGuard key in base64")?;
         let ip = fields.host("serverIp")?;
-        let port = fields
-            .number("serverPort", &(1..=u64::from(u16::MAX)))
-            .map(|port| u16::try_from(port).unwrap_or_default())?;
+        let port = fields.number("serverPort", &(1..=u64::from(u16::MAX))).map(to_u16)?;
         Ok(Self {
             client_key,
             server: SocketAddr::new(ip, port),
@@ -189,12 +187,14 @@ impl Fields {
     }
 
     fn mtu(&self) -> Result<u16, PayloadError> {
-        self.text("mtu")?
-            .parse()
-            .ok()
-            .filter(|mtu| MTU_BYTES.contains(mtu))
-            .ok_or(PayloadError::Field { field: "mtu", expected: "a number from 1280 to 65535" })
+        let range = u64::from(*MTU_BYTES.start())..=u64::from(*MTU_BYTES.end());
+        self.number("mtu", &range).map(to_u16)
     }
+}
+
+/// A number whose range was checked.
+fn to_u16(number: u64) -> u16 {
+    u16::try_from(number).expect("the range of the field ends with u16")
 }
 
 #[cfg(test)]

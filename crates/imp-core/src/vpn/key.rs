@@ -36,8 +36,8 @@ impl PublicKey {
     /// Whether the secret shared with this key is zero whatever the private key, in any of the point's spellings
     /// (RFC 7748, section 6.1): nobody's key, and WireGuard never gets a session with it.
     pub fn is_low_order(&self) -> bool {
-        // Clamped scalars are multiples of 8 and smaller than the large prime of the group's order: what one of them takes
-        // to zero is of low order, and all of them do.
+        // A clamped scalar is a multiple of 8, and so takes all points of low order to zero; of no other group's order is
+        // it a multiple, and so it takes no others there.
         let any = StaticSecret::from([0x42; 32]);
         !any.diffie_hellman(&x25519_dalek::PublicKey::from(self.0)).was_contributory()
     }

@@ -10,3 +10,4 @@ mod reassembly;
 mod relay;
 mod traffic;
 mod vectors;
+mod vpn;
