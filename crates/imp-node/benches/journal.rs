@@ -99,8 +99,10 @@ async fn journal(dir: &Path, events: usize) {
     let rates: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
     println!("{:32} {}", "  each tenth, events a second", rates.join(" "));
 
-    let mut replay =
-        Events::new(Arc::new(store.clone())).subscribe(Some(0), ServiceSet::original()).await.unwrap();
+    let mut replay = Events::new(Arc::new(store.clone()), Arc::new(imp_node::events::AsStored))
+        .subscribe(Some(0), ServiceSet::original())
+        .await
+        .unwrap();
     let begun = Instant::now();
     let mut bytes = 0;
     for _ in 0..events {

@@ -130,6 +130,7 @@ async fn services(member: &Member) -> Services {
         lightning: member.node.clone(),
         clock: Arc::new(SystemClock),
         tasks: Tasks::new(),
+        vpn_keys: imp_node::vpn::PrivateKeys::default(),
     };
     Services::start(ports, NodeOptions::default()).await.unwrap()
 }

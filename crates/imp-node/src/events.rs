@@ -15,19 +15,39 @@ pub mod history;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use imp_core::record::Service;
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::store::journal::{Bite, FromTail, JournalEvent, ServiceSet, Tail};
+use crate::store::journal::{Bite, FromTail, JournalEvent, NewEvent, ServiceSet, ServiceType, Tail};
 use crate::store::{JournalStore, StoreError};
 
 /// What a subscriber reads from the database in one go.
 const BATCH: Bite = Bite { events: 256, bytes: 256 << 10, looked_at: 4 * 1024 };
 
+/// Completes the text of an event with what the journal does not hold, each time that it is read: what is secret is kept in
+/// one place, from which it can go.
+pub trait Completion: Send + Sync + 'static {
+    /// The text, where it is not the one in the journal. Called for every event of the VPN that goes to a subscriber or
+    /// onto a page, so it must not wait.
+    fn complete(&self, event: &NewEvent) -> Option<String>;
+}
+
+/// Leaves every event as it is in the journal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsStored;
+
+impl Completion for AsStored {
+    fn complete(&self, _event: &NewEvent) -> Option<String> {
+        None
+    }
+}
+
 /// The events of this node.
 #[derive(Clone)]
 pub struct Events {
     store: Arc<dyn JournalStore>,
+    completion: Arc<dyn Completion>,
 }
 
 impl std::fmt::Debug for Events {
@@ -38,8 +58,8 @@ impl std::fmt::Debug for Events {
 
 impl Events {
     /// The events in this journal.
-    pub fn new(store: Arc<dyn JournalStore>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<dyn JournalStore>, completion: Arc<dyn Completion>) -> Self {
+        Self { store, completion }
     }
 
     /// Subscribes to what comes from now on, or to what came after the cursor `after` and then goes on, of `services`.
@@ -58,9 +78,9 @@ impl Events {
                 after
             }
         };
-        let store = Arc::clone(&self.store);
+        let (store, completion) = (Arc::clone(&self.store), Arc::clone(&self.completion));
         let batch = Batch { events: VecDeque::new(), end: position };
-        Ok(Subscription { store, tail, last, services, position, batch })
+        Ok(Subscription { store, completion, tail, last, services, position, batch })
     }
 
     async fn kept(&self) -> Result<Kept, Error> {
@@ -100,6 +120,7 @@ impl Kept {
 /// A place in the journal that moves on.
 pub struct Subscription {
     store: Arc<dyn JournalStore>,
+    completion: Arc<dyn Completion>,
     tail: Arc<Tail>,
     last: watch::Receiver<i64>,
     services: ServiceSet,
@@ -137,15 +158,11 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Arc<JournalEvent>, Error> {
         loop {
             if let Some(event) = self.batch.events.pop_front() {
-                self.position = event.cursor;
-                return Ok(event);
+                return Ok(self.give(event));
             }
             self.position = self.position.max(self.batch.end);
             match self.tail.next_after(self.position, self.services) {
-                FromTail::Event(event) => {
-                    self.position = event.cursor;
-                    return Ok(event);
-                }
+                FromTail::Event(event) => return Ok(self.give(event)),
                 FromTail::UpTo(cursor) => {
                     self.position = cursor;
                     if *self.last.borrow_and_update() <= self.position {
@@ -154,6 +171,17 @@ impl Subscription {
                 }
                 FromTail::Older => self.read().await?,
             }
+        }
+    }
+
+    fn give(&mut self, event: Arc<JournalEvent>) -> Arc<JournalEvent> {
+        self.position = event.cursor;
+        match completed(&*self.completion, &event.event) {
+            Some(data) => {
+                let completed = NewEvent { data, ..event.event.clone() };
+                Arc::new(JournalEvent { cursor: event.cursor, event: completed })
+            }
+            None => event,
         }
     }
 
@@ -170,6 +198,11 @@ impl Subscription {
         self.batch = Batch { events, end: stretch.end };
         Ok(())
     }
+}
+
+/// Events of other services are not even looked at.
+fn completed(completion: &dyn Completion, event: &NewEvent) -> Option<String> {
+    (event.service == ServiceType::Record(Service::Vpn)).then(|| completion.complete(event)).flatten()
 }
 
 #[cfg(test)]

@@ -206,9 +206,10 @@ impl Federation {
         });
     }
 
-    /// What hands the inbox's messages to the services, by the rights of their senders.
-    pub fn front(&self) -> Front {
-        Front::new(Arc::clone(&self.inner))
+    /// What hands the inbox's messages to the services, by the rights of their senders. `vpn` is told of every commit that
+    /// keeps one for the VPN.
+    pub fn front(&self, vpn: Arc<Notify>) -> Front {
+        Front::new(Arc::clone(&self.inner), vpn)
     }
 
     /// One peer; nothing where nothing is remembered of it.
@@ -294,6 +295,7 @@ impl Inner {
             unordered: manner.unordered,
             keep: manner.keep,
             answer: manner.answer,
+            fee_limit: None,
         };
         self.outbox.prepare(draft).await
     }

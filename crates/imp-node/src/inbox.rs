@@ -26,13 +26,13 @@ use imp_core::parts::{
 };
 use imp_core::record::{RecordTable, RecordType, Service};
 use imp_core::time::UnixMillis;
-use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope};
+use imp_core::wire::envelope::{Binding, CarrierBinding, Envelope, Header};
 
 use crate::runtime::clock::Clock;
 use crate::store::inbox::{InboxChange, InboxPayment, PartName, PaymentOutcome};
 use crate::store::{InboxStore, StoreError};
 use line::{Line, Part};
-use reception::Reception;
+use reception::{Reception, Whole};
 
 /// Senders whose state is kept in memory though nothing of theirs waits; that of others is read when they send again.
 const MAX_IDLE_LINES: usize = 10_000;
@@ -41,7 +41,7 @@ const MAX_IDLE_LINES: usize = 10_000;
 const GIVEN_UP_AT_ONCE: usize = 256;
 
 /// The services whose messages this version reads.
-const READ: [Service; 3] = [Service::Message, Service::Federate, Service::Socket];
+const READ: [Service; 4] = [Service::Message, Service::Federate, Service::Socket, Service::Vpn];
 
 /// How often old rows are looked for.
 pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
@@ -165,14 +165,25 @@ impl Inbox {
         let seen = self.store.seen(name).await?;
         if seen.part {
             let payment = payment(PaymentOutcome::Repeated, Some(name));
-            return self.store.commit_inbox(alone(payment, vec!["inbox_repeated"])).await;
+            let mut change = alone(payment, vec!["inbox_repeated"]);
+            if seen.service == Some(service)
+                && let Some(whole) = again(sender, service, received.amount, received.hash, envelope, now)
+            {
+                change.add(self.reception.repeated(whole).await?);
+            }
+            return self.make(change).await;
         }
         if seen.service.is_some_and(|other| other != service) {
             let payment = payment(PaymentOutcome::Dropped, Some(name));
             return self.store.commit_inbox(alone(payment, vec!["inbox_other_service"])).await;
         }
         let mut line = self.line(sender, service).await?;
-        let part = Part { header: header.clone(), amount: received.amount, chunk: envelope.into_chunk() };
+        let part = Part {
+            header: header.clone(),
+            amount: received.amount,
+            payment: received.hash,
+            chunk: envelope.into_chunk(),
+        };
         let mut change = match line.take(&*self.store, &mut *self.reception, part, now).await? {
             Ok(change) => InboxChange { payment: Some(payment(PaymentOutcome::Taken, Some(name))), ..change },
             Err(refused) => {
@@ -252,10 +263,16 @@ impl Inbox {
             tracing::info!(id = %event.id, from = %event.from, service = %event.service, "message received");
         }
         if change != InboxChange::default() {
-            self.store.commit_inbox(change).await?;
-            self.reception.committed().await;
+            self.make(change).await?;
         }
         self.put_back(line);
+        Ok(())
+    }
+
+    /// Makes a change for which the reception was asked.
+    async fn make(&mut self, change: InboxChange) -> Result<(), StoreError> {
+        self.store.commit_inbox(change).await?;
+        self.reception.committed().await;
         Ok(())
     }
 
@@ -327,4 +344,27 @@ impl Inbox {
         let total: usize = held().map(|(bytes, _)| bytes).sum();
         if total <= MAX_HELD_BYTES_IN_ALL { None } else { held().max().map(|(_, key)| key) }
     }
+}
+
+/// What a payment brought for a part that was taken; nothing where it is not text.
+fn again(
+    sender: NodeId,
+    service: Service,
+    amount: Msat,
+    payment: PaymentHash,
+    envelope: Envelope,
+    at: UnixMillis,
+) -> Option<Whole> {
+    let Header { id, reply_to, .. } = envelope.header().clone();
+    Some(Whole {
+        sender,
+        service,
+        id,
+        reply_to: reply_to.map(|id| id.to_string()).unwrap_or_default(),
+        text: String::from_utf8(envelope.into_chunk()).ok()?,
+        amount,
+        payment: Some(payment),
+        late: false,
+        at,
+    })
 }

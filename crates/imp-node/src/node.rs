@@ -12,6 +12,7 @@ use std::time::Duration;
 use imp_core::amount::Msat;
 use imp_core::record::RecordTable;
 use imp_lightning::LightningNode;
+use tokio::sync::Notify;
 
 use crate::events::Events;
 use crate::federation::{Federation, FederationOptions, FederationPorts};
@@ -30,6 +31,7 @@ use crate::service::socket::{SocketOptions, SocketPorts, Sockets};
 use crate::service::vpn::VpnService;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::vpn::PrivateKeys;
 
 pub use daemon::{RunError, run};
 
@@ -43,6 +45,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Where its tasks run.
     pub tasks: Tasks,
+    /// What completes events of the VPN, also for who reads them before the services run.
+    pub vpn_keys: PrivateKeys,
 }
 
 impl fmt::Debug for Ports {
@@ -115,7 +119,7 @@ impl Services {
     /// Starts the services: what an earlier run left is taken up, and what the Lightning node has to tell is worked off
     /// by a task that the node cannot do without.
     pub async fn start(ports: Ports, options: NodeOptions) -> Result<Self, StoreError> {
-        let Ports { store, lightning, clock, tasks } = ports;
+        let Ports { store, lightning, clock, tasks, vpn_keys } = ports;
         let outbox_options = OutboxOptions {
             fee_limit: options.fee_limit,
             records: options.records.clone(),
@@ -144,13 +148,14 @@ impl Services {
             options.federate,
         )
         .await?;
+        let vpn_arrived = Arc::new(Notify::new());
         let inbox = Inbox::open(
             Arc::clone(&store) as _,
             Arc::clone(&clock),
             options.records,
             lightning.id(),
             lightning.network().genesis_hash(),
-            Box::new(federation.front()),
+            Box::new(federation.front(Arc::clone(&vpn_arrived))),
         )
         .await?;
         let services = Self {
@@ -179,7 +184,7 @@ impl Services {
                 tasks.clone(),
                 keys.clone(),
             ),
-            events: Events::new(Arc::clone(&store) as _),
+            events: Events::new(Arc::clone(&store) as _, Arc::new(vpn_keys)),
             socket: if options.socket.active {
                 let ports = SocketPorts {
                     store: Arc::clone(&store) as _,

@@ -39,13 +39,13 @@ use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::{RecordTable, Service};
 use imp_lightning::{FailureReason, LightningNode};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
 
 use crate::error::Error;
 use crate::idempotency::Claim;
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::{Detached, Tasks};
-use crate::store::outbox::OutboxMessage;
+use crate::store::outbox::{OutboxMessage, StoredMessage};
 use crate::store::{OutboxStore, StoreError};
 pub use allowance::{ANSWERS_REFUSED, Allowed, AnswerTo};
 pub use answer::Prepared;
@@ -91,6 +91,8 @@ pub struct Draft {
     pub keep: Duration,
     /// For whom, where the node sends it by itself: it comes out of the allowance for answers.
     pub answer: Option<AnswerTo>,
+    /// The most that each of its payments may pay to forwarding nodes; nothing for [`OutboxOptions::fee_limit`].
+    pub fee_limit: Option<Msat>,
 }
 
 /// A message that was sent, or will be.
@@ -260,6 +262,17 @@ impl Outbox {
         Ok(())
     }
 
+    /// Messages that end from now on, as [`OutboxStore::ends`] tells them. Those of [`Self::recover`] are among them for
+    /// whoever asks before it.
+    pub fn ends(&self) -> broadcast::Receiver<MessageId> {
+        self.inner.store.ends()
+    }
+
+    /// How a message stands; nothing where this node never took it in, or has let it go.
+    pub async fn state(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
+        self.inner.store.message(id).await
+    }
+
     /// A node may be reached now, or any where none is named: messages that are kept for it are tried soon.
     pub fn reachable(&self, node: Option<NodeId>) {
         match node {
@@ -325,9 +338,14 @@ impl Inner {
         self.enter(&message.recipient, message.service, message.unordered, message.text_bytes())
     }
 
-    /// The most that may go to forwarding nodes for a payment of `amount`.
-    fn fee_limit(&self, amount: Msat) -> Msat {
-        fee_limit(self.options.fee_limit, amount)
+    /// The most that may go to forwarding nodes for a payment of `amount`, where its message has a limit of its own or none.
+    fn fee_limit(&self, of_message: Option<Msat>, amount: Msat) -> Msat {
+        fee_limit(of_message.or(self.options.fee_limit), amount)
+    }
+
+    /// The most that may go to forwarding nodes for these payments of a message together.
+    fn fees(&self, of_message: Option<Msat>, amounts: &[Msat]) -> Msat {
+        amounts.iter().map(|amount| self.fee_limit(of_message, *amount)).sum()
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<PaymentHash, Live>> {

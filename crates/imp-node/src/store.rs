@@ -12,6 +12,7 @@ pub mod outbox;
 pub mod payment;
 pub mod socket;
 pub mod sqlite;
+pub mod vpn;
 
 use thiserror::Error;
 
@@ -23,10 +24,18 @@ pub use outbox::OutboxStore;
 pub use payment::PaymentStore;
 pub use socket::SocketStore;
 pub use sqlite::SqliteStore;
+pub use vpn::VpnStore;
 
 /// Everything that the daemon keeps.
 pub trait Store:
-    OutboxStore + InboxStore + JournalStore + IdempotencyStore + PaymentStore + SocketStore + FederateStore
+    OutboxStore
+    + InboxStore
+    + JournalStore
+    + IdempotencyStore
+    + PaymentStore
+    + SocketStore
+    + FederateStore
+    + VpnStore
 {
 }
 
@@ -38,6 +47,7 @@ impl<T> Store for T where
         + PaymentStore
         + SocketStore
         + FederateStore
+        + VpnStore
 {
 }
 

@@ -70,6 +70,13 @@ impl Events {
         Ok(page)
     }
 
+    fn complete(&self, mut event: JournalEvent) -> JournalEvent {
+        if let Some(data) = super::completed(&*self.completion, &event.event) {
+            event.event.data = data;
+        }
+        event
+    }
+
     /// A page that is still empty.
     async fn begin(&self, after: Option<i64>) -> Result<Page, Error> {
         let kept = self.kept().await?;
@@ -99,7 +106,7 @@ impl Events {
             bytes += stretch.events.iter().map(|event| event.event.data.len()).sum::<usize>();
             looked_at += BITE_LOOKED_AT;
             page.next_after = stretch.end;
-            page.events.extend(stretch.events);
+            page.events.extend(stretch.events.into_iter().map(|event| self.complete(event)));
             if page.events.len() > limit {
                 page.events.truncate(limit);
                 page.next_after = page.events.last().map_or(page.next_after, |event| event.cursor);

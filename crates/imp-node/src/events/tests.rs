@@ -38,7 +38,7 @@ async fn a_subscriber_gets_what_comes_after_it_and_one_with_a_cursor_what_came_b
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     let cursors = store.append((0..3).map(event).collect()).await.unwrap();
-    let events = Events::new(Arc::new(store.clone()));
+    let events = Events::new(Arc::new(store.clone()), Arc::new(AsStored));
     let mut live = events.subscribe(None, ServiceSet::original()).await.unwrap();
     let mut replay = events.subscribe(Some(cursors[0]), ServiceSet::original()).await.unwrap();
     let mut all = events.subscribe(Some(0), ServiceSet::original()).await.unwrap();
@@ -52,7 +52,7 @@ async fn a_subscriber_gets_what_comes_after_it_and_one_with_a_cursor_what_came_b
 async fn one_that_lags_beyond_the_memory_is_fed_from_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
-    let events = Events::new(Arc::new(store.clone()));
+    let events = Events::new(Arc::new(store.clone()), Arc::new(AsStored));
     let mut slow = events.subscribe(None, ServiceSet::original()).await.unwrap();
     for from in (0..3000).step_by(500) {
         store.append((from..from + 500).map(event).collect()).await.unwrap();
@@ -71,7 +71,10 @@ async fn events_survive_a_restart_and_cursors_go_on() {
     let store = SqliteStore::open(&options).unwrap();
     let after = store.append(vec![event(2)]).await.unwrap();
     assert!(after[0] > before[1]);
-    let mut all = Events::new(Arc::new(store)).subscribe(Some(0), ServiceSet::original()).await.unwrap();
+    let mut all = Events::new(Arc::new(store), Arc::new(AsStored))
+        .subscribe(Some(0), ServiceSet::original())
+        .await
+        .unwrap();
     assert_eq!(take(&mut all, 3).await, ids(0..3));
 }
 
@@ -82,7 +85,7 @@ async fn what_was_let_go_is_out_of_range_and_the_error_names_what_is_kept() {
     store.append((0..10).map(event).collect()).await.unwrap();
     assert_eq!(store.forget_events(UnixMillis(4), u64::MAX).await, Ok(4), "by time");
     assert_eq!(store.forget_events(UnixMillis(0), 3 * 250).await, Ok(3), "by size, the oldest first");
-    let events = Events::new(Arc::new(store.clone()));
+    let events = Events::new(Arc::new(store.clone()), Arc::new(AsStored));
     let refused = events.subscribe(Some(6), ServiceSet::original()).await.unwrap_err();
     assert_eq!(refused.code(), imp_api::error::Code::OutOfRange);
     assert!(refused.to_string().contains("oldest cursor to ask for is 7"), "{refused}");
@@ -91,8 +94,10 @@ async fn what_was_let_go_is_out_of_range_and_the_error_names_what_is_kept() {
     let mut lagging = events.subscribe(Some(7), ServiceSet::original()).await.unwrap();
     let reopened = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     assert_eq!(reopened.forget_events(UnixMillis(9), u64::MAX).await, Ok(2));
-    let mut lagging_elsewhere =
-        Events::new(Arc::new(reopened)).subscribe(Some(9), ServiceSet::original()).await.unwrap();
+    let mut lagging_elsewhere = Events::new(Arc::new(reopened), Arc::new(AsStored))
+        .subscribe(Some(9), ServiceSet::original())
+        .await
+        .unwrap();
     assert_eq!(take(&mut lagging_elsewhere, 1).await, ids(9..10));
     assert_eq!(take(&mut lagging, 3).await, ids(7..10), "from memory");
     assert!(events.subscribe(Some(8), ServiceSet::original()).await.is_err());
@@ -108,8 +113,10 @@ async fn a_subscriber_is_told_when_events_were_let_go_before_it_took_them() {
     store.append((0..10).map(event).collect()).await.unwrap();
     store.close();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
-    let mut lagging =
-        Events::new(Arc::new(store.clone())).subscribe(Some(2), ServiceSet::original()).await.unwrap();
+    let mut lagging = Events::new(Arc::new(store.clone()), Arc::new(AsStored))
+        .subscribe(Some(2), ServiceSet::original())
+        .await
+        .unwrap();
     store.forget_events(UnixMillis(5), u64::MAX).await.unwrap();
     let refused = lagging.next().await.unwrap_err();
     assert_eq!(refused.code(), imp_api::error::Code::OutOfRange);
@@ -124,8 +131,10 @@ async fn cursors_go_on_after_a_restart_with_an_empty_journal() {
     assert_eq!(store.forget_events(UnixMillis(0), 0).await, Ok(3));
     store.close();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
-    let mut where_it_was =
-        Events::new(Arc::new(store.clone())).subscribe(Some(3), ServiceSet::original()).await.unwrap();
+    let mut where_it_was = Events::new(Arc::new(store.clone()), Arc::new(AsStored))
+        .subscribe(Some(3), ServiceSet::original())
+        .await
+        .unwrap();
     assert_eq!(store.append(vec![event(3)]).await, Ok(vec![4]));
     assert_eq!(take(&mut where_it_was, 1).await, ids(3..4));
 }
@@ -135,7 +144,7 @@ async fn a_cursor_that_was_never_reached_is_out_of_range() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     let cursors = store.append(vec![event(0)]).await.unwrap();
-    let events = Events::new(Arc::new(store));
+    let events = Events::new(Arc::new(store), Arc::new(AsStored));
     let refused = events.subscribe(Some(cursors[0] + 1), ServiceSet::original()).await.unwrap_err();
     assert_eq!(refused.code(), imp_api::error::Code::OutOfRange);
     assert!(refused.to_string().contains("newest cursor, 1"), "{refused}");
@@ -162,7 +171,7 @@ fn only(service: ServiceType) -> ServiceSet {
 async fn a_subscriber_gets_what_it_asks_for_live_and_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
-    let events = Events::new(Arc::new(store.clone()));
+    let events = Events::new(Arc::new(store.clone()), Arc::new(AsStored));
     let mut live: Vec<(ServiceSet, Subscription)> = Vec::new();
     for services in [ServiceSet::original(), only(ServiceType::Lightning), ServiceSet::all(), only(VPN)] {
         live.push((services, events.subscribe(None, services).await.unwrap()));
@@ -171,7 +180,7 @@ async fn a_subscriber_gets_what_it_asks_for_live_and_replayed() {
     store.append(all.clone()).await.unwrap();
     store.close();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
-    let reopened = Events::new(Arc::new(store));
+    let reopened = Events::new(Arc::new(store), Arc::new(AsStored));
     for (services, mut live) in live {
         let expected: Vec<_> = all
             .iter()
@@ -189,7 +198,7 @@ async fn resuming_at_each_cursor_gives_each_event_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     store.append(mixed(50, 7)).await.unwrap();
-    let events = Events::new(Arc::new(store));
+    let events = Events::new(Arc::new(store), Arc::new(AsStored));
     let services = only(ServiceType::Lightning);
     let (mut seen, mut after) = (Vec::new(), 0);
     while seen.len() < 8 {
@@ -207,7 +216,7 @@ async fn a_replay_over_many_events_that_are_not_wanted_comes_to_the_one_that_is(
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     store.append((0..20_000).map(event).chain([of(VPN, 20_000)]).collect()).await.unwrap();
-    let events = Events::new(Arc::new(store));
+    let events = Events::new(Arc::new(store), Arc::new(AsStored));
     let mut one = events.subscribe(Some(0), only(VPN)).await.unwrap();
     assert_eq!(take(&mut one, 1).await, ["20000"]);
 }
@@ -216,13 +225,15 @@ async fn a_replay_over_many_events_that_are_not_wanted_comes_to_the_one_that_is(
 async fn a_subscriber_lags_by_what_it_does_not_want_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
-    let mut lagging = Events::new(Arc::new(store.clone())).subscribe(None, only(VPN)).await.unwrap();
+    let mut lagging =
+        Events::new(Arc::new(store.clone()), Arc::new(AsStored)).subscribe(None, only(VPN)).await.unwrap();
     store.append((0..3000).map(event).collect()).await.unwrap();
     store.forget_events(UnixMillis(5), u64::MAX).await.unwrap();
     let refused = lagging.next().await.unwrap_err();
     assert_eq!(refused.code(), imp_api::error::Code::OutOfRange);
 
-    let mut in_time = Events::new(Arc::new(store.clone())).subscribe(None, only(VPN)).await.unwrap();
+    let mut in_time =
+        Events::new(Arc::new(store.clone()), Arc::new(AsStored)).subscribe(None, only(VPN)).await.unwrap();
     for n in 0..3 {
         store.append((0..1000).map(event).collect()).await.unwrap();
         let waits = tokio::time::timeout(std::time::Duration::from_millis(1), in_time.next()).await;
@@ -239,7 +250,10 @@ async fn large_events_are_read_a_few_at_a_time() {
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     let large = |n| NewEvent { data: "x".repeat(400_000), ..event(n) };
     store.append((0..30).map(large).collect()).await.unwrap();
-    let mut replay = Events::new(Arc::new(store)).subscribe(Some(0), ServiceSet::original()).await.unwrap();
+    let mut replay = Events::new(Arc::new(store), Arc::new(AsStored))
+        .subscribe(Some(0), ServiceSet::original())
+        .await
+        .unwrap();
     for n in 0..30 {
         assert_eq!(replay.next().await.unwrap().event.id, n.to_string());
         assert!(replay.batch.events.is_empty(), "the next one is still in the database");

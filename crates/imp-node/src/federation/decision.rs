@@ -242,6 +242,7 @@ impl Inner {
             unordered: false,
             keep: Duration::ZERO,
             answer: None,
+            fee_limit: None,
         };
         self.outbox.send_as(hold.id(), draft, claim).await?;
         self.left(node, hold.id()).await?;

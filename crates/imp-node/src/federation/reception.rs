@@ -9,7 +9,8 @@ use imp_core::id::NodeId;
 use imp_core::record::Service;
 use imp_core::socket::Offer;
 use imp_core::time::UnixMillis;
-use tokio::sync::OwnedMutexGuard;
+use imp_core::vpn::Request;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::peers::Peers;
 use super::{Inner, KEEP_ANSWER, Manner, dice, until};
@@ -21,6 +22,7 @@ use crate::store::federate::PeerRow;
 use crate::store::inbox::Withheld;
 use crate::store::journal::NewEvent;
 use crate::store::outbox::Answer;
+use crate::store::vpn::VpnInbound;
 
 /// How old the time in the store may be at which something last came of a peer.
 const SEEN_WITHIN: Duration = Duration::from_secs(1);
@@ -29,6 +31,10 @@ const SEEN_WITHIN: Duration = Duration::from_secs(1);
 pub struct Front {
     inner: Arc<Inner>,
     held: Option<Held>,
+    /// Told of every commit that kept something for the VPN.
+    vpn: Arc<Notify>,
+    /// The change that is being made keeps something for the VPN.
+    vpn_has_more: bool,
 }
 
 impl std::fmt::Debug for Front {
@@ -81,7 +87,9 @@ impl Reception for Front {
             None => (inner.rules.stranger_rights, false),
         };
         let denial =
-            if blocked { Some(Denial::Blocked) } else { rights.deny(whole.service, whole.amount_sat) };
+            if blocked { Some(Denial::Blocked) } else { rights.deny(whole.service, whole.amount_sat()) };
+        // What was paid for is given back, and what was bought comes, whoever sent it: who may ask decides over questions.
+        let denial = denial.filter(|_| whole.service != Service::Vpn || is_quote(&whole.text));
         let mut receipt = Receipt::default();
         if let Some(mut peer) = known.clone() {
             see(&mut peer, &whole, &mut receipt);
@@ -102,12 +110,24 @@ impl Reception for Front {
             },
             Service::Federate if !inner.active => receipt.count.push("federate_inactive"),
             Service::Federate => inner.federate(held, whole, &mut receipt).await?,
-            Service::Vpn | Service::Sign => receipt.count.push("inbox_unread"),
+            Service::Vpn => self.keep_for_vpn(whole, false, &mut receipt),
+            Service::Sign => receipt.count.push("inbox_unread"),
+        }
+        Ok(receipt)
+    }
+
+    async fn repeated(&mut self, whole: Whole) -> Result<Receipt, StoreError> {
+        let mut receipt = Receipt::default();
+        if whole.service == Service::Vpn && !is_quote(&whole.text) {
+            self.keep_for_vpn(whole, true, &mut receipt);
         }
         Ok(receipt)
     }
 
     async fn committed(&mut self) {
+        if std::mem::take(&mut self.vpn_has_more) {
+            self.vpn.notify_one();
+        }
         let Some(mut held) = self.held.take() else { return };
         let has_changed = !held.undo.is_empty();
         held.undo.clear();
@@ -120,8 +140,20 @@ impl Reception for Front {
 }
 
 impl Front {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, held: None }
+    pub(super) fn new(inner: Arc<Inner>, vpn: Arc<Notify>) -> Self {
+        Self { inner, held: None, vpn, vpn_has_more: false }
+    }
+
+    /// Keeps a message for the VPN, which takes it after the commit, or in the next run of the node.
+    fn keep_for_vpn(&mut self, whole: Whole, repeated: bool, receipt: &mut Receipt) {
+        let amount = whole.amount;
+        let Whole { sender, id, reply_to, text, payment, at, .. } = whole;
+        let Some(hash) = payment else {
+            tracing::error!(message = %id, from = %sender, "a message of the VPN has no payment in the store");
+            return receipt.count.push("inbox_broken");
+        };
+        receipt.vpn = Some(VpnInbound { hash, sender, id, reply_to, text, amount, at, repeated });
+        self.vpn_has_more = true;
     }
 
     async fn hold(&mut self) -> &mut Held {
@@ -251,12 +283,17 @@ fn keep_of(reply: &Payload, peer: &Peer, now: UnixMillis) -> Duration {
     }
 }
 
+/// Whether somebody asks what a contract of the VPN costs.
+fn is_quote(text: &str) -> bool {
+    matches!(Request::parse(text), Ok(Request::Quote))
+}
+
 fn withhold(whole: &Whole, reason: Denial) -> Withheld {
     Withheld {
         sender: whole.sender,
         id: whole.id,
         service: whole.service,
-        amount_sat: whole.amount_sat,
+        amount_sat: whole.amount_sat(),
         bytes: whole.text.len() as u64,
         reason,
         at: whole.at,

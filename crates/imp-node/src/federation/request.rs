@@ -41,6 +41,7 @@ impl Federation {
                 unordered: false,
                 keep: Duration::ZERO,
                 answer: None,
+                fee_limit: None,
             };
             let sent = inner.outbox.send_as(hold.id(), draft, claim).await;
             inner.conclude_now(node, &hold, true).await?;

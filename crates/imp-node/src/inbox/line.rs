@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use imp_core::amount::Msat;
-use imp_core::id::{MessageId, NodeId};
+use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::order::{Held, Order, Position, Release, Snapshot, Waiting};
 use imp_core::parts::{Added, PartRefused, Parts, Unfinished};
 use imp_core::record::Service;
@@ -21,6 +21,7 @@ const PART_COST_BYTES: usize = 512;
 pub(super) struct Part {
     pub(super) header: Header,
     pub(super) amount: Msat,
+    pub(super) payment: PaymentHash,
     pub(super) chunk: Vec<u8>,
 }
 
@@ -167,13 +168,14 @@ impl Line {
         part: Part,
         now: UnixMillis,
     ) -> Result<Result<InboxChange, PartRefused>, StoreError> {
-        let Part { header, amount, chunk } = part;
+        let Part { header, amount, payment, chunk } = part;
+        let payment = Some(payment);
         let fresh = InboxMessage::of(&header, now);
         if let Some(refused) = self.contradiction(&header) {
             return Ok(Err(refused));
         }
         let Some(PartOf { index, .. }) = header.part else {
-            let chunks = vec![InboxChunk { part: 0, amount, chunk }];
+            let chunks = vec![InboxChunk { part: 0, amount, payment, chunk }];
             return self.complete(store, reception, Joined { message: fresh, chunks }, 0, now).await.map(Ok);
         };
         let (message, parts) = self.unfinished.entry(header.id).or_insert((fresh, Parts::new()));
@@ -189,7 +191,7 @@ impl Line {
         if index == 0 {
             message.reply_to = text_of(header.reply_to.as_ref());
         }
-        let chunk = InboxChunk { part: index, amount, chunk };
+        let chunk = InboxChunk { part: index, amount, payment, chunk };
         if !parts.whole() {
             let message = message.clone();
             let released = message.position().map(|position| self.order.observe(position, now));
@@ -285,7 +287,8 @@ impl Line {
     /// A message as the reception gets it; nothing where it is not text, which is all that events can carry.
     fn whole(&self, joined: Joined, late: bool, now: UnixMillis) -> Option<Whole> {
         let Joined { message, chunks } = joined;
-        let amount: Msat = chunks.iter().map(|chunk| chunk.amount).sum();
+        let amount = chunks.iter().map(|chunk| chunk.amount).sum();
+        let payment = chunks.last().and_then(|chunk| chunk.payment);
         let body: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.chunk).collect();
         Some(Whole {
             sender: self.sender,
@@ -293,7 +296,8 @@ impl Line {
             id: message.id,
             reply_to: message.reply_to,
             text: String::from_utf8(body).ok()?,
-            amount_sat: amount.to_sat_floor(),
+            amount,
+            payment,
             late,
             at: now,
         })
@@ -301,12 +305,14 @@ impl Line {
 }
 
 impl InboxChange {
-    fn add(&mut self, receipt: Receipt) {
-        let Receipt { publish, withheld, peers, withdraw, answers, count } = receipt;
+    /// Adds what a message leads to.
+    pub(super) fn add(&mut self, receipt: Receipt) {
+        let Receipt { publish, withheld, peers, withdraw, vpn, answers, count } = receipt;
         self.publish.extend(publish);
         self.withheld.extend(withheld);
         self.peers.extend(peers);
         self.withdraw.extend(withdraw);
+        self.vpn.extend(vpn);
         self.answers.extend(answers);
         self.count.extend(count);
     }

@@ -2,7 +2,8 @@
 //! not know what the services make of it.
 
 use async_trait::async_trait;
-use imp_core::id::{MessageId, NodeId};
+use imp_core::amount::Msat;
+use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 
@@ -11,6 +12,7 @@ use crate::store::federate::PeerRow;
 use crate::store::inbox::Withheld;
 use crate::store::journal::NewEvent;
 use crate::store::outbox::{Answer, Withdrawal};
+use crate::store::vpn::VpnInbound;
 
 /// A message that came in whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +27,22 @@ pub struct Whole {
     pub reply_to: String,
     /// The text.
     pub text: String,
-    /// Satoshis over all parts, rounded down.
-    pub amount_sat: u64,
+    /// What came with all parts.
+    pub amount: Msat,
+    /// The payment that brought it; of several, that of the last part. Of parts that an earlier version took it is not
+    /// known.
+    pub payment: Option<PaymentHash>,
     /// It comes after a later one of the same sender.
     pub late: bool,
     /// When its turn came.
     pub at: UnixMillis,
+}
+
+impl Whole {
+    /// Satoshis over all parts, rounded down.
+    pub const fn amount_sat(&self) -> u64 {
+        self.amount.to_sat_floor()
+    }
 }
 
 /// What a message leads to. It is one transaction with the payment that brought the message or ended its wait.
@@ -44,6 +56,8 @@ pub struct Receipt {
     pub peers: Vec<PeerRow>,
     /// Messages to give up.
     pub withdraw: Vec<Withdrawal>,
+    /// What is kept for the VPN to take.
+    pub vpn: Option<VpnInbound>,
     /// Messages to send.
     pub answers: Vec<Answer>,
     /// Things to count.
@@ -58,6 +72,12 @@ pub struct Receipt {
 pub trait Reception: Send {
     /// What a message leads to. Nothing may be done for it yet that cannot be taken back: its change is not durable.
     async fn receive(&mut self, whole: Whole) -> Result<Receipt, StoreError>;
+
+    /// What it leads to that a message which was taken is paid for again, under another payment. Of a message in parts `text`
+    /// is that of the part alone. Nothing, for most services: the message has had its turn.
+    async fn repeated(&mut self, _whole: Whole) -> Result<Receipt, StoreError> {
+        Ok(Receipt::default())
+    }
 
     /// The change that holds the receipts since the last call is durable.
     async fn committed(&mut self);
@@ -79,7 +99,8 @@ impl Reception for PublishAll {
 impl From<Whole> for NewEvent {
     /// The event of a message that is published as it came.
     fn from(whole: Whole) -> Self {
-        let Whole { sender, service, id, reply_to, text, amount_sat, late, at } = whole;
+        let amount_sat = whole.amount_sat();
+        let Whole { sender, service, id, reply_to, text, late, at, .. } = whole;
         Self {
             at,
             id: id.to_string(),

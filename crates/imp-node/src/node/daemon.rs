@@ -37,6 +37,7 @@ use crate::service::socket::SocketOptions;
 use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::vpn::PrivateKeys;
 
 /// How long calls under way may take to end by themselves once the node stops.
 const FINISH_CALLS: Duration = Duration::from_secs(2);
@@ -99,8 +100,10 @@ pub async fn run(
     let (work, edges) = (Tasks::new(), Tasks::new());
     let (state, states) = watch::channel(NodeState::Starting);
     let (found, services) = watch::channel(None);
+    // Before the listeners: events are replayed while the Lightning node starts.
+    let vpn_keys = PrivateKeys::load(&store).await?;
     let calls = Calls {
-        events: Events::new(Arc::new(store.clone())),
+        events: Events::new(Arc::new(store.clone()), Arc::new(vpn_keys.clone())),
         services,
         inactive: config.services.inactive.clone(),
         shutdown: edges.token(),
@@ -115,7 +118,7 @@ pub async fn run(
             shutdown: edges.token(),
         };
         listen(config, dir, edge, &store, calls, &edges).await?;
-        let start = Start { config, dir, seed, store: &store, work: &work, metrics };
+        let start = Start { config, dir, seed, store: &store, work: &work, metrics, vpn_keys };
         let lightning = tokio::select! {
             started = start.lightning() => started?,
             cause = shutdown.wait(&edges) => return Ok((cause, None)),
@@ -247,6 +250,7 @@ struct Start<'s> {
     store: &'s SqliteStore,
     work: &'s Tasks,
     metrics: Metrics,
+    vpn_keys: PrivateKeys,
 }
 
 impl Start<'_> {
@@ -257,6 +261,7 @@ impl Start<'_> {
             lightning: Arc::clone(lightning),
             clock: Arc::new(SystemClock),
             tasks: self.work.clone(),
+            vpn_keys: self.vpn_keys.clone(),
         };
         let options = NodeOptions {
             records: self.config.services.records.clone(),

@@ -127,7 +127,7 @@ impl Inner {
         // A direct channel forwards nothing.
         let direct =
             self.node.send_room(recipient).await.is_ok_and(|room| room.direct && room.max_in_flight > 0);
-        let fees = plan.amounts().iter().filter(|_| !direct).map(|amount| self.fee_limit(*amount)).sum();
+        let fees = if direct { Msat::default() } else { self.fees(plan.fee_limit(), plan.amounts()) };
         let most = plan.amounts().iter().copied().sum::<Msat>().saturating_add(fees);
         // Before the rows: what is stored in between counts twice, and never not at all.
         let (mut all, mut one) = lock(held).sums(recipient);

@@ -20,7 +20,7 @@ use super::running::{Running, Stage};
 use super::turns::Ticket;
 use super::{Draft, Inner, Open, Outbox, failure, random};
 use crate::error::Error;
-use crate::store::outbox::{Answer, OutboxMessage, SendFailure, Withdrawal};
+use crate::store::outbox::{Answer, GiveUp, OutboxMessage, SendFailure, Withdrawal};
 
 /// A message for another change to take in.
 #[derive(Debug)]
@@ -51,6 +51,15 @@ impl Outbox {
     ///
     /// `INVALID_ARGUMENT` for what can never be sent, `UNAVAILABLE` where the store cannot be read.
     pub async fn prepare(&self, draft: Draft) -> Result<Option<Prepared>, Error> {
+        self.prepare_as(Self::new_id()?, draft).await
+    }
+
+    /// Like [`Self::prepare`], with an id that the caller drew before ([`Self::new_id`]) and may name in its change.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::prepare`].
+    pub async fn prepare_as(&self, id: MessageId, draft: Draft) -> Result<Option<Prepared>, Error> {
         let inner = &self.inner;
         let plan = Plan::new(&draft)?;
         let allowed = if let Some(to) = draft.answer {
@@ -59,7 +68,7 @@ impl Outbox {
         } else {
             None
         };
-        let (message, body) = inner.message(Self::new_id()?, draft, &plan, allowed.as_ref());
+        let (message, body) = inner.message(id, draft, &plan, allowed.as_ref());
         Ok(Some(Prepared { answer: Answer { message, body }, allowed }))
     }
 
@@ -68,6 +77,11 @@ impl Outbox {
     pub fn withdrawal(&self, recipient: NodeId, service: Service, only_ordered: bool) -> Withdrawal {
         let failure = SendFailure::from(&failure::withdrawn());
         Withdrawal { recipient, service, only_ordered, failure, at: self.inner.clock.now() }
+    }
+
+    /// What gives up a message, by its id; to be made part of a change like [`Self::withdrawal`].
+    pub fn giving_up(&self, id: MessageId) -> GiveUp {
+        GiveUp { id, failure: SendFailure::from(&failure::withdrawn()), at: self.inner.clock.now() }
     }
 
     /// Sends messages whose rows are committed. Their places in the queues are taken when this returns; nobody is told what
@@ -105,6 +119,7 @@ impl Inner {
             accepted: now,
             keep_until: (!draft.keep.is_zero()).then(|| now.plus(draft.keep)),
             answer: allowed.map(Allowed::most),
+            fee_limit: draft.fee_limit,
         };
         (message, draft.body.into())
     }

@@ -36,6 +36,7 @@ impl Outbox {
             accepted: now,
             keep_until: None,
             answer: None,
+            fee_limit: None,
         };
         let event = NewEvent {
             at: now,

@@ -27,12 +27,15 @@ pub(super) struct Plan {
     pub(super) reply_to: Option<ReplyTo>,
     chunks: Vec<Range<usize>>,
     amounts: Vec<Msat>,
+    /// The message's own limit for each payment.
+    fee_limit: Option<Msat>,
 }
 
 impl Plan {
     /// The parts of a draft.
     pub(super) fn new(draft: &Draft) -> Result<Self, Error> {
-        Self::of(&draft.body, &draft.reply_to, draft.amount_sat)
+        let plan = Self::of(&draft.body, &draft.reply_to, draft.amount_sat)?;
+        Ok(Self { fee_limit: draft.fee_limit, ..plan })
     }
 
     /// The parts of a message that was accepted: the same as when it was.
@@ -46,7 +49,7 @@ impl Plan {
                 message.parts
             )));
         }
-        Ok(plan)
+        Ok(Self { fee_limit: message.fee_limit, ..plan })
     }
 
     pub(super) fn of(body: &[u8], reply_to: &str, amount_sat: u64) -> Result<Self, Error> {
@@ -63,7 +66,7 @@ impl Plan {
             .collect();
         let amount_sat = if amount_sat == 0 { chunks.len() as u64 } else { amount_sat };
         let amounts = spread(amount_sat, chunks.len()).map_err(|error| Error::invalid("amount", error))?;
-        Ok(Self { reply_to, chunks, amounts })
+        Ok(Self { reply_to, chunks, amounts, fee_limit: None })
     }
 
     /// How many parts there are; 1 for a single payment.
@@ -79,6 +82,11 @@ impl Plan {
     /// What each part is paid.
     pub(super) fn amounts(&self) -> &[Msat] {
         &self.amounts
+    }
+
+    /// The most that each payment may pay to forwarding nodes, where the message says it.
+    pub(super) const fn fee_limit(&self) -> Option<Msat> {
+        self.fee_limit
     }
 
     /// What a part is paid.
@@ -114,7 +122,7 @@ impl Inner {
         self.turns.set_limit(*recipient, room.max_in_flight, room.direct);
         let missing = plan.missing(delivery);
         // A direct channel forwards nothing.
-        let fees = missing.iter().filter(|_| !room.direct).map(|amount| self.fee_limit(*amount)).sum();
+        let fees = if room.direct { Msat::default() } else { self.fees(plan.fee_limit, &missing) };
         let needed = missing.iter().copied().sum::<Msat>().saturating_add(fees);
         if room.spendable < needed {
             return Err(too_little(format!(

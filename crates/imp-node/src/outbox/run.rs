@@ -449,7 +449,7 @@ pub(super) fn keysend(inner: &Inner, message: &OutboxMessage, attempt: &Attempt)
         recipient: message.recipient,
         preimage: attempt.preimage,
         amount: attempt.amount,
-        fee_limit: inner.fee_limit(attempt.amount),
+        fee_limit: inner.fee_limit(message.fee_limit, attempt.amount),
         record: Some((message.record_type, attempt.envelope.clone())),
     }
 }

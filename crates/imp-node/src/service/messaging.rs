@@ -79,6 +79,7 @@ impl Messaging {
             .map_err(|_| Error::invalid("amount", format!("{} sat is less than nothing", request.amount)))?;
         Ok(Draft {
             answer: None,
+            fee_limit: None,
             service: Service::Message,
             recipient,
             body: request.msg.into_bytes(),

@@ -11,6 +11,7 @@ use super::StoreError;
 use super::federate::PeerRow;
 use super::journal::NewEvent;
 use super::outbox::{Answer, Withdrawal};
+use super::vpn::VpnInbound;
 
 /// What was done with a payment. The names are those in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub struct InboxChunk {
     pub part: u16,
     /// What was paid with it.
     pub amount: Msat,
+    /// The payment. Earlier schemas did not have it.
+    pub payment: Option<PaymentHash>,
     /// Its piece of the text.
     pub chunk: Vec<u8>,
 }
@@ -122,6 +125,8 @@ pub struct InboxChange {
     pub peers: Vec<PeerRow>,
     /// Messages to give up, before others are taken in.
     pub withdraw: Vec<Withdrawal>,
+    /// What is kept for the VPN to take, in order.
+    pub vpn: Vec<VpnInbound>,
     /// Messages to send, as queued.
     pub answers: Vec<Answer>,
     /// Things to count.

@@ -9,13 +9,14 @@ use imp_core::attempt::AttemptState;
 use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::time::UnixMillis;
+use tokio::sync::broadcast;
 
 use super::StoreError;
 use super::idempotency::NewKey;
 use super::journal::NewEvent;
 
 pub use record::{
-    Answer, AnswerCost, Attempt, AttemptEnd, Begun, FullMessage, MessagePage, MessageQuery, Number,
+    Answer, AnswerCost, Attempt, AttemptEnd, Begun, FullMessage, GiveUp, MessagePage, MessageQuery, Number,
     OutboxMessage, SendFailure, StoredAttempt, StoredMessage, Tally, Withdrawal,
 };
 
@@ -47,9 +48,17 @@ pub const fn attempt_state_name(state: AttemptState) -> &'static str {
     }
 }
 
+/// Ends of messages that a receiver of [`OutboxStore::ends`] may leave untaken before it misses some.
+pub const ENDS_KEPT: usize = 4_096;
+
 /// The outbox as a store keeps it.
 #[async_trait]
 pub trait OutboxStore: Send + Sync + 'static {
+    /// Messages that ended from now on, in the order of the commits and after them: settled, failed or unknown. One that is
+    /// tried again, or settles late, or whose end is told again by the backend, comes again. Whoever leaves more than
+    /// [`ENDS_KEPT`] untaken misses the oldest, is told so, and has to look at the rows.
+    fn ends(&self) -> broadcast::Receiver<MessageId>;
+
     /// Takes a message in, as queued, and with it the key of the call that brought it. Returns its place in the order of
     /// acceptance.
     async fn accept_message(

@@ -1,6 +1,7 @@
 //! The store in one SQLite file, `imp.db`: WAL, `synchronous = FULL`, one thread that writes and one that reads.
 
 mod blob;
+mod commit;
 mod federate;
 mod idempotency;
 mod inbox;
@@ -10,16 +11,20 @@ mod outbox;
 mod payment;
 mod row;
 mod socket;
+mod vpn;
 mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use imp_core::id::MessageId;
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::broadcast;
 
 use super::StoreError;
 use super::journal::Tail;
+use super::outbox::ENDS_KEPT;
 use crate::telemetry::metrics::Metrics;
 use worker::{MAX_GROUP, ONE_BY_ONE, Worker};
 
@@ -55,6 +60,7 @@ impl SqliteOptions {
 pub struct SqliteStore {
     workers: Arc<Mutex<Option<Workers>>>,
     tail: Arc<Tail>,
+    ends: broadcast::Sender<MessageId>,
     metrics: Metrics,
 }
 
@@ -87,7 +93,8 @@ impl SqliteStore {
         let metrics = options.metrics.clone();
         let workers = Workers { writer: writer.counted_by(metrics.clone()), reader, scanner, threads };
         let tail = Arc::new(Tail::new(last, metrics.clone()));
-        Ok(Self { workers: Arc::new(Mutex::new(Some(workers))), tail, metrics })
+        let ends = broadcast::Sender::new(ENDS_KEPT);
+        Ok(Self { workers: Arc::new(Mutex::new(Some(workers))), tail, ends, metrics })
     }
 
     /// Works off what is queued and closes the files. Every later call is [`StoreError::Closed`]. Blocks.

@@ -18,6 +18,7 @@ use imp_node::store::journal::{Bite, JournalEvent, ServiceSet};
 use imp_node::store::outbox::{MessageQuery, StoredMessage};
 use imp_node::store::sqlite::{Crash, SqliteOptions};
 use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore};
+use imp_node::vpn::PrivateKeys;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -78,6 +79,7 @@ impl TestNode {
             lightning,
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
+            vpn_keys: PrivateKeys::load(&store).await.unwrap(),
         };
         let tasks = ports.tasks.clone();
         let started = runtime.spawn(Services::start(ports, options.clone())).await.unwrap();

@@ -51,10 +51,11 @@ impl Node {
             lightning,
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
+            vpn_keys: imp_node::vpn::PrivateKeys::default(),
         };
         let services = Services::start(ports, NodeOptions::default()).await.unwrap();
         let calls = Arc::new(Calls {
-            events: Events::new(Arc::new(store.clone())),
+            events: Events::new(Arc::new(store.clone()), Arc::new(imp_node::events::AsStored)),
             services: watch::channel(Some(Arc::new(services))).1,
             inactive: Vec::new(),
             shutdown: tasks.token(),

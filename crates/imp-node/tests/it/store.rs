@@ -64,7 +64,12 @@ async fn a_change_of_the_inbox_is_made_whole_or_not_at_all() {
         begun: UnixMillis(50),
         held: None,
     };
-    let chunk = InboxChunk { part: 0, amount: Msat(1000), chunk: b"first ".to_vec() };
+    let chunk = InboxChunk {
+        part: 0,
+        amount: Msat(1000),
+        payment: Some(inbox_payment(1, 0).hash),
+        chunk: b"first ".to_vec(),
+    };
     let change = InboxChange {
         payment: Some(inbox_payment(1, 0)),
         keep: Some((node(), Service::Message, kept.clone(), Some(chunk.clone()))),

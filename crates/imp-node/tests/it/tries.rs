@@ -67,7 +67,13 @@ impl Timed {
         let dir = tempfile::tempdir().unwrap();
         let (store, tasks, lightning) = (open(dir.path(), None), Tasks::new(), network.restart(name));
         let id = lightning.id();
-        let ports = Ports { store: Arc::new(store.clone()), lightning, clock, tasks: tasks.clone() };
+        let ports = Ports {
+            store: Arc::new(store.clone()),
+            lightning,
+            clock,
+            tasks: tasks.clone(),
+            vpn_keys: imp_node::vpn::PrivateKeys::default(),
+        };
         let services = Services::start(ports, NodeOptions::default()).await.unwrap();
         Self { id, services, store, tasks, _dir: dir, _standing: standing }
     }

@@ -136,7 +136,7 @@ mod tests {
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
         let tasks = Tasks::new();
         let calls = Calls {
-            events: Events::new(Arc::new(store.clone())),
+            events: Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored)),
             services: watch::channel(None).1,
             inactive: Vec::new(),
             shutdown: tasks.token(),
@@ -166,7 +166,7 @@ mod tests {
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
         let tasks = Tasks::new();
         let calls = Calls {
-            events: Events::new(Arc::new(store)),
+            events: Events::new(Arc::new(store), Arc::new(crate::events::AsStored)),
             services: watch::channel(None).1,
             inactive: Vec::new(),
             shutdown: tasks.token(),

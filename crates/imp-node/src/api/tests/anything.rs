@@ -39,9 +39,14 @@ static NODE: LazyLock<Node> = LazyLock::new(|| {
         let lightning = FakeNetwork::new(FakeOptions::default()).restart("node");
         let pubkey = lightning.id().to_string();
         let tasks = Tasks::new();
-        let events = crate::events::Events::new(Arc::new(store.clone()));
-        let ports =
-            Ports { store: Arc::new(store), lightning, clock: Arc::new(SystemClock), tasks: tasks.clone() };
+        let events = crate::events::Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored));
+        let ports = Ports {
+            store: Arc::new(store),
+            lightning,
+            clock: Arc::new(SystemClock),
+            tasks: tasks.clone(),
+            vpn_keys: crate::vpn::PrivateKeys::default(),
+        };
         let services = crate::node::Services::start(ports, NodeOptions::default()).await.unwrap();
         let calls = Arc::new(Calls {
             events,

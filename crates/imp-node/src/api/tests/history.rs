@@ -36,7 +36,7 @@ async fn start() -> (TestNode, SqliteStore) {
     store.append(contents.collect()).await.unwrap();
     let tasks = Tasks::new();
     let calls = Arc::new(Calls {
-        events: Events::new(Arc::new(store.clone())),
+        events: Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored)),
         services: watch::channel(None).1,
         inactive: Vec::new(),
         shutdown: tasks.token(),

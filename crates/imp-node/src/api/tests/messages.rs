@@ -25,9 +25,14 @@ impl Sender {
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
         let lightning = network.restart(name);
         let (pubkey, tasks) = (lightning.id().to_string(), Tasks::new());
-        let events = Events::new(Arc::new(store.clone()));
-        let ports =
-            Ports { store: Arc::new(store), lightning, clock: Arc::new(SystemClock), tasks: tasks.clone() };
+        let events = Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored));
+        let ports = Ports {
+            store: Arc::new(store),
+            lightning,
+            clock: Arc::new(SystemClock),
+            tasks: tasks.clone(),
+            vpn_keys: crate::vpn::PrivateKeys::default(),
+        };
         let services = NodeServices::start(ports, NodeOptions::default()).await.unwrap();
         let services = watch::channel(Some(Arc::new(services))).1;
         let (inactive, shutdown) = (Vec::new(), tasks.token());

@@ -30,9 +30,15 @@ impl Whole {
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
         let lightning = network.restart(name);
         let (pubkey, tasks) = (lightning.id().to_string(), Tasks::new());
-        let events = Events::new(Arc::new(store.clone()));
+        let events = Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored));
         let clock = Arc::new(SystemClock);
-        let ports = Ports { store: Arc::new(store), lightning, clock, tasks: tasks.clone() };
+        let ports = Ports {
+            store: Arc::new(store),
+            lightning,
+            clock,
+            tasks: tasks.clone(),
+            vpn_keys: crate::vpn::PrivateKeys::default(),
+        };
         let services = NodeServices::start(ports, NodeOptions::default()).await.unwrap();
         let calls = Arc::new(Calls {
             events,

@@ -27,9 +27,14 @@ impl Host {
         let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
         let lightning = FakeNetwork::new(FakeOptions::default()).restart("alice");
         let (pubkey, tasks) = (lightning.id().to_string(), Tasks::new());
-        let events = Events::new(Arc::new(store.clone()));
-        let ports =
-            Ports { store: Arc::new(store), lightning, clock: Arc::new(SystemClock), tasks: tasks.clone() };
+        let events = Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored));
+        let ports = Ports {
+            store: Arc::new(store),
+            lightning,
+            clock: Arc::new(SystemClock),
+            tasks: tasks.clone(),
+            vpn_keys: crate::vpn::PrivateKeys::default(),
+        };
         let mut options = NodeOptions::default();
         options.socket.server_ip = Some(Ipv4Addr::LOCALHOST.into());
         let services = NodeServices::start(ports, options).await.unwrap();

@@ -36,7 +36,11 @@ async fn journal(contents: Vec<NewEvent>) -> Journal {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     store.append(contents).await.unwrap();
-    Journal { events: Events::new(Arc::new(store.clone())), store, _dir: dir }
+    Journal {
+        events: Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored)),
+        store,
+        _dir: dir,
+    }
 }
 
 fn query(after: Option<i64>, limit: i64) -> Query {

@@ -28,12 +28,12 @@ impl Reception for Gate {
     async fn receive(&mut self, whole: Whole) -> Result<Receipt, StoreError> {
         self.open += 1;
         match whole.service {
-            Service::Message if whole.amount_sat < 10 => {
+            Service::Message if whole.amount_sat() < 10 => {
                 let withheld = Withheld {
                     sender: whole.sender,
                     id: whole.id,
                     service: whole.service,
-                    amount_sat: whole.amount_sat,
+                    amount_sat: whole.amount_sat(),
                     bytes: whole.text.len() as u64,
                     reason: Denial::BelowMinimum,
                     at: whole.at,
@@ -70,6 +70,7 @@ fn answer_to(whole: &Whole) -> Answer {
         accepted: whole.at,
         keep_until: Some(whole.at.plus(HOUR)),
         answer: Some(Msat::from_sat(11)),
+        fee_limit: None,
     };
     Answer { message, body: Arc::from(*b"yes") }
 }

@@ -61,6 +61,7 @@ impl Sockets {
             unordered: false,
             keep: Duration::ZERO,
             answer: None,
+            fee_limit: None,
         };
         let sent = if recipient == ports.own {
             ports.outbox.publish_own(draft, claim).await

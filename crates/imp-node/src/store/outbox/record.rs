@@ -36,6 +36,8 @@ pub struct OutboxMessage {
     pub keep_until: Option<UnixMillis>,
     /// Of what the node sends by itself: what it may cost at most, fees included.
     pub answer: Option<Msat>,
+    /// The most that each of its payments may pay to forwarding nodes; nothing for what the configuration says.
+    pub fee_limit: Option<Msat>,
 }
 
 /// A message that another change takes in, and its text. Nobody waits for it.
@@ -70,6 +72,17 @@ pub struct Withdrawal {
     /// and only those that have a place in the order.
     pub only_ordered: bool,
     /// What they end with.
+    pub failure: SendFailure,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// A message to give up, by its id: if it waits it ends, and if it is on its way it is not tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GiveUp {
+    /// The message.
+    pub id: MessageId,
+    /// What it ends with.
     pub failure: SendFailure,
     /// When.
     pub at: UnixMillis,

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use imp_core::delivery::MessageState;
 use imp_core::federation::{Ask, AskKind, AskedBy, Before, Peer, Rights, Standing, State};
 use imp_core::id::{MessageId, NodeId};
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, Row, params};
 
-use super::{SqliteStore, idempotency, inbox, journal, outbox, row, worker};
+use super::commit::{Consequences, Written};
+use super::{SqliteStore, row};
 use crate::store::StoreError;
 use crate::store::federate::{FederateChange, FederateStore, PeerRow};
-use crate::store::journal::{JournalEvent, JournalStore};
-use crate::store::outbox::message_state_name;
 
 #[async_trait]
 impl FederateStore for SqliteStore {
@@ -34,42 +32,25 @@ impl FederateStore for SqliteStore {
     }
 
     async fn commit_federation(&self, change: FederateChange) -> Result<(), StoreError> {
-        let (tail, metrics) = (self.tail(), self.metrics.clone());
         let noted = change.count.clone();
-        let pending = self.writer()?.submit_then(
-            "commit_federation",
-            move |connection| apply(connection, change),
-            move |(events, given_up): &(Vec<JournalEvent>, usize)| {
-                (0..*given_up).for_each(|_| metrics.message_ended(message_state_name(MessageState::Failed)));
-                noted.into_iter().for_each(|what| metrics.noted(what));
-                journal::push(&tail, events);
-            },
-        );
-        worker::answer(pending).await.map(|_| ())
+        let work = move |connection: &Connection| apply(connection, change);
+        self.commit("commit_federation", work, |metrics| {
+            noted.into_iter().for_each(|what| metrics.noted(what))
+        })
+        .await
     }
 }
 
-/// Returns the events, and how many messages were given up.
-fn apply(connection: &Connection, change: FederateChange) -> Result<(Vec<JournalEvent>, usize), StoreError> {
+fn apply(connection: &Connection, change: FederateChange) -> Result<Written, StoreError> {
+    let FederateChange { peers, forget, publish, withdraw, answers, key, count } = change;
     // A name that goes from one to another must not be there twice in between.
-    for node in &change.forget {
+    for node in &forget {
         forget_peer(connection, node)?;
     }
-    for peer in &change.peers {
+    for peer in &peers {
         upsert_peer(connection, peer)?;
     }
-    let given_up = outbox::withdraw_all(connection, &change.withdraw)?;
-    for answer in &change.answers {
-        outbox::insert_answer(connection, answer)?;
-    }
-    if let Some(key) = &change.key {
-        idempotency::insert(connection, key)?;
-    }
-    for name in &change.count {
-        inbox::count(connection, name)?;
-    }
-    let publish = change.publish.into_iter().map(|event| journal::insert(connection, event));
-    Ok((publish.collect::<Result<_, _>>()?, given_up))
+    Consequences { withdraw, give_up: Vec::new(), answers, key, count, publish }.write(connection)
 }
 
 fn forget_peer(connection: &Connection, node: &NodeId) -> Result<(), StoreError> {

@@ -3,20 +3,18 @@
 mod withheld;
 
 use async_trait::async_trait;
-use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, federate, journal, outbox, row, worker};
+use super::commit::{Consequences, Written};
+use super::{SqliteStore, federate, row, vpn};
+use crate::store::StoreError;
 use crate::store::inbox::{
     InboxChange, InboxChunk, InboxMessage, InboxPayment, InboxStore, KeptMessage, KeptPart, PartName, Seen,
     SenderRows, WithheldPage, WithheldQuery,
 };
-use crate::store::journal::JournalStore;
-use crate::store::outbox::message_state_name;
-use crate::store::{StoreError, journal::JournalEvent};
 
 /// Records of later versions that are kept for one that reads them; the oldest go first.
 const MAX_UNREAD: i64 = 10_000;
@@ -84,7 +82,7 @@ impl InboxStore for SqliteStore {
     async fn chunks(&self, sender: NodeId, id: MessageId) -> Result<Vec<InboxChunk>, StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT part, amount_msat, chunk FROM inbox_chunk
+                "SELECT part, amount_msat, payment_hash, chunk FROM inbox_chunk
                  WHERE sender = ?1 AND message_id = ?2 ORDER BY part",
             )?;
             let mut rows = query.query(params![sender.as_bytes(), id.as_bytes()])?;
@@ -93,6 +91,7 @@ impl InboxStore for SqliteStore {
                 chunks.push(InboxChunk {
                     part: row::small(row, "part")?,
                     amount: row::msat(row, "amount_msat")?,
+                    payment: row::hash_or_null(row, "payment_hash")?,
                     chunk: row.get("chunk")?,
                 });
             }
@@ -102,21 +101,15 @@ impl InboxStore for SqliteStore {
     }
 
     async fn commit_inbox(&self, change: InboxChange) -> Result<(), StoreError> {
-        let (tail, metrics) = (self.tail(), self.metrics.clone());
         let outcome = change.payment.as_ref().map(|payment| payment.outcome.name());
         let withheld = change.withheld.iter().map(|_| withheld::TOTAL);
         let noted: Vec<&'static str> = change.count.iter().copied().chain(withheld).collect();
-        let pending = self.writer()?.submit_then(
-            "commit_inbox",
-            move |connection| apply(connection, change),
-            move |(events, given_up): &(Vec<JournalEvent>, usize)| {
-                (0..*given_up).for_each(|_| metrics.message_ended(message_state_name(MessageState::Failed)));
-                outcome.into_iter().for_each(|outcome| metrics.inbox_payment(outcome));
-                noted.into_iter().for_each(|what| metrics.noted(what));
-                journal::push(&tail, events);
-            },
-        );
-        worker::answer(pending).await.map(|_| ())
+        let work = move |connection: &Connection| apply(connection, change);
+        self.commit("commit_inbox", work, move |metrics| {
+            outcome.into_iter().for_each(|outcome| metrics.inbox_payment(outcome));
+            noted.into_iter().for_each(|what| metrics.noted(what));
+        })
+        .await
     }
 
     async fn forget_payments_before(&self, time: UnixMillis) -> Result<usize, StoreError> {
@@ -185,25 +178,26 @@ pub(super) fn count(connection: &Connection, name: &str) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Returns the events, and how many messages were given up.
-fn apply(connection: &Connection, change: InboxChange) -> Result<(Vec<JournalEvent>, usize), StoreError> {
-    if let Some(payment) = &change.payment {
+fn apply(connection: &Connection, change: InboxChange) -> Result<Written, StoreError> {
+    let InboxChange { payment, keep, remove, publish, order, withheld, peers, withdraw, vpn, answers, count } =
+        change;
+    if let Some(payment) = &payment {
         insert_payment(connection, payment)?;
     }
-    if let Some((sender, service, message, chunk)) = &change.keep {
+    if let Some((sender, service, message, chunk)) = &keep {
         put_message(connection, *sender, *service, message)?;
         if let Some(chunk) = chunk {
             insert_chunk(connection, *sender, message.id, chunk)?;
         }
     }
-    for (sender, id) in &change.remove {
+    for (sender, id) in &remove {
         for table in ["inbox_chunk", "inbox_message"] {
             connection
                 .prepare_cached(&format!("DELETE FROM {table} WHERE sender = ?1 AND message_id = ?2"))?
                 .execute(params![sender.as_bytes(), id.as_bytes()])?;
         }
     }
-    if let Some((sender, service, snapshot, moved)) = &change.order {
+    if let Some((sender, service, snapshot, moved)) = &order {
         connection
             .prepare_cached(
                 "INSERT INTO inbox_order (sender, service, snapshot, moved_ms) VALUES (?1, ?2, ?3, ?4)
@@ -212,21 +206,16 @@ fn apply(connection: &Connection, change: InboxChange) -> Result<(Vec<JournalEve
             )?
             .execute(params![sender.as_bytes(), service.name(), snapshot, row::int(moved.0)])?;
     }
-    for withheld in &change.withheld {
+    for withheld in &withheld {
         withheld::insert(connection, withheld)?;
     }
-    for peer in &change.peers {
+    for peer in &peers {
         federate::upsert_peer(connection, peer)?;
     }
-    let given_up = outbox::withdraw_all(connection, &change.withdraw)?;
-    for answer in &change.answers {
-        outbox::insert_answer(connection, answer)?;
+    for inbound in &vpn {
+        vpn::insert_inbound(connection, inbound)?;
     }
-    for name in &change.count {
-        count(connection, name)?;
-    }
-    let publish = change.publish.into_iter().map(|event| journal::insert(connection, event));
-    Ok((publish.collect::<Result<_, _>>()?, given_up))
+    Consequences { withdraw, give_up: Vec::new(), answers, key: None, count, publish }.write(connection)
 }
 
 fn insert_payment(connection: &Connection, payment: &InboxPayment) -> Result<(), StoreError> {
@@ -288,16 +277,18 @@ fn insert_chunk(
     connection
         .prepare_cached(
             // One that is there is of a payment that was forgotten before its message: the newer one is as good.
-            "INSERT INTO inbox_chunk (sender, message_id, part, amount_msat, chunk) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (sender, message_id, part)
-             DO UPDATE SET amount_msat = excluded.amount_msat, chunk = excluded.chunk",
+            "INSERT INTO inbox_chunk (sender, message_id, part, amount_msat, payment_hash, chunk)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (sender, message_id, part)
+             DO UPDATE SET amount_msat = excluded.amount_msat, payment_hash = excluded.payment_hash,
+             chunk = excluded.chunk",
         )?
         .execute(params![
             sender.as_bytes(),
             id.as_bytes(),
             chunk.part,
             row::int(chunk.amount.0),
-            chunk.chunk
+            chunk.payment.map(|hash| hash.0),
+            chunk.chunk,
         ])?;
     Ok(())
 }

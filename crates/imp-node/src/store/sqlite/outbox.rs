@@ -13,6 +13,7 @@ use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::broadcast;
 
 use super::{SqliteStore, journal, row, worker};
 use crate::store::StoreError;
@@ -24,7 +25,7 @@ use crate::store::outbox::{
     message_state_name,
 };
 
-pub(super) use given_up::withdraw_all;
+pub(super) use given_up::give_up_all;
 
 const STREAM: &str = "outbox.stream";
 
@@ -33,6 +34,10 @@ pub(super) const CLOSES: &str = "coalesce((SELECT value FROM meta WHERE key = 'o
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
+    fn ends(&self) -> broadcast::Receiver<MessageId> {
+        self.ends.subscribe()
+    }
+
     async fn accept_message(
         &self,
         message: OutboxMessage,
@@ -107,7 +112,7 @@ impl OutboxStore for SqliteStore {
         end: AttemptEnd,
         now: UnixMillis,
     ) -> Result<Option<MessageId>, StoreError> {
-        let metrics = self.metrics.clone();
+        let (metrics, ends) = (self.metrics.clone(), self.ends.clone());
         let pending = self.writer()?.submit_then(
             "end_attempt",
             move |connection| end_attempt(connection, hash, end, now),
@@ -116,6 +121,7 @@ impl OutboxStore for SqliteStore {
                 metrics.attempt_ended(attempt_state_name(ended.state));
                 if ended.message_settled {
                     metrics.message_ended(message_state_name(MessageState::Settled));
+                    tell_end(&ends, ended.message);
                 }
             },
         );
@@ -156,7 +162,7 @@ impl OutboxStore for SqliteStore {
         failure: SendFailure,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let metrics = self.metrics.clone();
+        let (metrics, ends) = (self.metrics.clone(), self.ends.clone());
         let pending = self.writer()?.submit_then(
             "end_message",
             move |connection| {
@@ -177,6 +183,7 @@ impl OutboxStore for SqliteStore {
             move |ended: &usize| {
                 if *ended > 0 {
                     metrics.message_ended(message_state_name(state));
+                    tell_end(&ends, id);
                 }
             },
         );
@@ -298,6 +305,12 @@ impl OutboxStore for SqliteStore {
 /// Takes a message in as queued, within a change of another noun.
 pub(super) fn insert_answer(connection: &Connection, answer: &Answer) -> Result<(), StoreError> {
     rows::accept(connection, &answer.message, &answer.body, None).map(|_| ())
+}
+
+/// Tells whoever follows ends of messages of one.
+pub(super) fn tell_end(ends: &broadcast::Sender<MessageId>, id: MessageId) {
+    // Nobody follows them, then.
+    let _ = ends.send(id);
 }
 
 /// What the end of an attempt changed.

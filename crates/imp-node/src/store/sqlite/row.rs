@@ -5,6 +5,7 @@ use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::record::{RecordType, Service};
 use imp_core::time::UnixMillis;
 use rusqlite::Row;
+use rusqlite::types::ValueRef;
 
 use crate::store::StoreError;
 
@@ -47,6 +48,14 @@ pub(super) fn bytes<const N: usize>(row: &Row<'_>, column: &str) -> Result<[u8; 
 
 pub(super) fn hash(row: &Row<'_>, column: &str) -> Result<PaymentHash, StoreError> {
     Ok(PaymentHash(bytes(row, column)?))
+}
+
+/// Like [`hash`], for a column that may be null.
+pub(super) fn hash_or_null(row: &Row<'_>, column: &str) -> Result<Option<PaymentHash>, StoreError> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => hash(row, column).map(Some),
+    }
 }
 
 pub(super) fn message_id(row: &Row<'_>, column: &str) -> Result<MessageId, StoreError> {

@@ -25,7 +25,7 @@ async fn calls(node: &TestNode) -> Calls {
     let services = node.call(|services| async move { services }).await;
     let tasks = Tasks::new();
     Calls {
-        events: Events::new(Arc::new(node.store.clone())),
+        events: Events::new(Arc::new(node.store.clone()), Arc::new(imp_node::events::AsStored)),
         services: watch::channel(Some(Arc::new(services))).1,
         inactive: Vec::new(),
         shutdown: tasks.token(),

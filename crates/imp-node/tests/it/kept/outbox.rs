@@ -114,6 +114,7 @@ fn draft(to: NodeId, text: &str) -> Draft {
         unordered: false,
         keep: Duration::ZERO,
         answer: None,
+        fee_limit: None,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::lab::{PATIENCE, options};
 async fn calls(node: &TestNode, tasks: &Tasks) -> Calls {
     let services = node.call(|services| async move { services }).await;
     Calls {
-        events: Events::new(Arc::new(node.store.clone())),
+        events: Events::new(Arc::new(node.store.clone()), Arc::new(imp_node::events::AsStored)),
         services: watch::channel(Some(Arc::new(services))).1,
         inactive: Vec::new(),
         shutdown: tasks.token(),

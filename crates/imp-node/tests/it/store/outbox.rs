@@ -35,6 +35,7 @@ pub(super) fn message(n: u8, parts: u16) -> OutboxMessage {
         accepted: UnixMillis(5),
         keep_until: None,
         answer: None,
+        fee_limit: None,
     }
 }
 

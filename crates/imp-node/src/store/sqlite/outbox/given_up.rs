@@ -1,45 +1,64 @@
 //! Messages that are not to be sent any more, and how an attempt finds out.
 
-use imp_core::delivery::MessageState;
+use imp_core::id::MessageId;
 use imp_core::record::Service;
-use rusqlite::{Connection, OptionalExtension, params};
+use imp_core::time::UnixMillis;
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::super::row;
 use crate::store::StoreError;
-use crate::store::outbox::{Attempt, Begun, Number, Withdrawal, message_state_name};
+use crate::store::outbox::{Attempt, Begun, GiveUp, Number, SendFailure, Withdrawal};
 
-/// Ends messages that wait, and says how many. Those that are on their way wait for no other try after this one.
-pub(in crate::store::sqlite) fn withdraw_all(
+/// Ends messages that wait, and returns them. Those that are on their way wait for no other try after this one.
+pub(in crate::store::sqlite) fn give_up_all(
     connection: &Connection,
-    withdrawals: &[Withdrawal],
-) -> Result<usize, StoreError> {
-    withdrawals.iter().map(|withdrawal| withdraw(connection, withdrawal)).sum()
+    withdraw: &[Withdrawal],
+    give_up: &[GiveUp],
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut ended = Vec::new();
+    for Withdrawal { recipient, service, only_ordered, failure, at } in withdraw {
+        let which = params![recipient.as_bytes(), service.name(), only_ordered];
+        let condition =
+            "recipient = ?1 AND service = ?2 AND keep_until_ms IS NOT NULL AND NOT (?3 AND unordered)";
+        ended.append(&mut end(connection, condition, which, failure, *at)?);
+    }
+    for GiveUp { id, failure, at } in give_up {
+        ended.append(&mut end(connection, "id = ?1", params![id.as_bytes()], failure, *at)?);
+    }
+    Ok(ended)
 }
 
-fn withdraw(connection: &Connection, withdrawal: &Withdrawal) -> Result<usize, StoreError> {
-    let Withdrawal { recipient, service, only_ordered, failure, at } = withdrawal;
+/// Gives up the open messages that meet a condition with these parameters.
+fn end(
+    connection: &Connection,
+    condition: &str,
+    which: &[&dyn ToSql],
+    failure: &SendFailure,
+    at: UnixMillis,
+) -> Result<Vec<MessageId>, StoreError> {
     connection
-        .prepare_cached(
-            "UPDATE outbox_message SET keep_until_ms = NULL WHERE ended_ms IS NULL AND state = 'sending'
-             AND recipient = ?1 AND service = ?2 AND keep_until_ms IS NOT NULL AND NOT (?3 AND unordered)",
-        )?
-        .execute(params![recipient.as_bytes(), service.name(), only_ordered])?;
-    Ok(connection
-        .prepare_cached(
-            "UPDATE outbox_message SET state = ?4, error = ?5, error_code = ?6, error_reason = ?7, ended_ms = ?8
-             WHERE ended_ms IS NULL AND state = 'queued' AND recipient = ?1 AND service = ?2
-             AND keep_until_ms IS NOT NULL AND NOT (?3 AND unordered)",
-        )?
-        .execute(params![
-            recipient.as_bytes(),
-            service.name(),
-            only_ordered,
-            message_state_name(MessageState::Failed),
-            failure.text,
-            failure.code,
-            failure.reason,
-            row::int(at.0),
-        ])?)
+        .prepare_cached(&format!(
+            "UPDATE outbox_message SET keep_until_ms = NULL
+             WHERE ended_ms IS NULL AND state = 'sending' AND {condition}"
+        ))?
+        .execute(which)?;
+    let next = which.len() + 1;
+    let mut statement = connection.prepare_cached(&format!(
+        "UPDATE outbox_message SET state = 'failed', error = ?{next}, error_code = ?{}, error_reason = ?{},
+         ended_ms = ?{} WHERE ended_ms IS NULL AND state = 'queued' AND {condition} RETURNING id",
+        next + 1,
+        next + 2,
+        next + 3
+    ))?;
+    let at = row::int(at.0);
+    let ending: [&dyn ToSql; 4] = [&failure.text, &failure.code, &failure.reason, &at];
+    let all: Vec<&dyn ToSql> = which.iter().chain(&ending).copied().collect();
+    let mut rows = statement.query(all.as_slice())?;
+    let mut ended = Vec::new();
+    while let Some(row) = rows.next()? {
+        ended.push(row::message_id(row, "id")?);
+    }
+    Ok(ended)
 }
 
 /// Whether an attempt may be begun.

@@ -40,8 +40,9 @@ pub(super) fn insert_message(
     connection
         .prepare_cached(
             "INSERT INTO outbox_message (id, service, record_type, recipient, body_bytes, reply_to, amount_sat,
-             parts, unordered, state, has_key, accepted_ms, ended_ms, keep_until_ms, answer_msat)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             parts, unordered, state, has_key, accepted_ms, ended_ms, keep_until_ms, answer_msat,
+             fee_limit_msat)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             message.id.as_bytes(),
@@ -59,6 +60,7 @@ pub(super) fn insert_message(
             ended.map(|ended| row::int(ended.0)),
             message.keep_until.map(|until| row::int(until.0)),
             message.answer.map(|most| row::int(most.0)),
+            message.fee_limit.map(|limit| row::int(limit.0)),
         ])?;
     let place = connection.last_insert_rowid();
     if let Some(key) = key {
@@ -120,6 +122,7 @@ pub(super) fn message(connection: &Connection, row: &Row<'_>) -> Result<StoredMe
             accepted: row::time(row, "accepted_ms")?,
             keep_until: time_or_null(row, "keep_until_ms")?,
             answer: row::small_or_null(row, "answer_msat")?.map(Msat),
+            fee_limit: row::small_or_null(row, "fee_limit_msat")?.map(Msat),
         },
     })
 }
