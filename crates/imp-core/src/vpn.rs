@@ -23,3 +23,6 @@ pub use nonce::{Nonce, NonceError};
 pub use outgoing::{Note, Post};
 pub use payload::{EndReason, Limits, Payload, PayloadError, Quote, Request, Response};
 pub use wg_quick::KEEPALIVE_SECS;
+
+/// The reason of a REFUND of what was paid once more for the same: the first payment stands.
+pub const PAID_TWICE: &str = "paid twice";

@@ -96,6 +96,8 @@ pub struct Purchase {
     pub public_key: PublicKey,
     /// The CONTRACT.
     pub contract_id: MessageId,
+    /// How the payment of that ends is not known yet.
+    pub payment_open: bool,
     /// When it was begun.
     pub made: UnixMillis,
     /// The configuration, once it came.

@@ -11,6 +11,8 @@ use crate::vpn::outgoing::{Note, Post};
 pub struct Step {
     /// When it was decided.
     pub at: UnixMillis,
+    /// Everything was looked at, since the clock may have been set back.
+    pub looked_at_all: bool,
     /// Quotes to keep.
     pub put_quotes: Vec<HeldQuote>,
     /// Quotes to forget.
@@ -41,5 +43,16 @@ impl Step {
             && self.send.is_empty()
             && self.publish.is_empty()
             && self.count.is_empty()
+    }
+
+    /// The same where the allowance has no room for what is paid from it.
+    #[must_use]
+    pub fn without_answers(mut self) -> Self {
+        let before = self.send.len();
+        self.send.retain(|post| !post.from_allowance);
+        if self.send.len() < before {
+            self.count.push("vpn_not_answered");
+        }
+        self
     }
 }

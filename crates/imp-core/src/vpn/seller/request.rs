@@ -7,6 +7,7 @@ use super::row::{Contract, ContractState, Offer, Payment, PaymentKind, PaymentSt
 use super::step::Step;
 use super::{ANSWER_TRIED, QUOTE_GRACE, QUOTE_VALID, REPEAT_PAUSE};
 use crate::id::MessageId;
+use crate::vpn::PAID_TWICE;
 use crate::vpn::outgoing::{Note, Post};
 use crate::vpn::{Config, Incoming, Meter, Moment, Nonce, PresharedKey, PublicKey, Quote, Request, Response};
 
@@ -112,7 +113,7 @@ impl Book {
     ) -> Result<&Offer, Reason> {
         let is_buyers = |contract: &Contract| contract.buyer == incoming.from;
         if incoming.repeated || self.contracts.get(nonce).is_some_and(is_buyers) {
-            return Err("paid twice");
+            return Err(PAID_TWICE);
         }
         let offer = self.offers.get(nonce).filter(|offer| offer.buyer == incoming.from);
         let offer = offer.ok_or("no such quote")?;
@@ -144,7 +145,7 @@ impl Book {
         moment: &Moment<'_>,
     ) -> Result<&Contract, Reason> {
         if incoming.repeated {
-            return Err("paid twice");
+            return Err(PAID_TWICE);
         }
         let contract = self.contracts.get(nonce).filter(|contract| contract.buyer == incoming.from);
         let contract = contract.ok_or("no such contract")?;
