@@ -11,3 +11,4 @@ mod relay;
 mod traffic;
 mod vectors;
 mod vpn;
+mod vpn_seller;
