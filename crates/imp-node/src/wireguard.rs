@@ -11,6 +11,11 @@
 //! [`TunnelDevice::peers`], so that whoever wants a certain set of peers compares and repairs.
 
 pub mod fake;
+mod host;
+mod link;
 mod port;
+mod rights;
+mod userspace;
 
+pub use host::{DeviceChoice, Host};
 pub use port::{DeviceError, DeviceMaker, DevicePeer, DeviceSpec, PeerStatus, TunnelDevice};

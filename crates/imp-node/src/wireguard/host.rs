@@ -1,0 +1,47 @@
+//! This machine as a maker of devices: the kernel's WireGuard where there is one, else this process's.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::port::{DeviceError, DeviceMaker, DeviceSpec, TunnelDevice};
+use super::{rights, userspace};
+
+/// Which WireGuard to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The kernel's where there is one, else this process's.
+    #[default]
+    Auto,
+    /// The kernel's.
+    Kernel,
+    /// This process's.
+    Userspace,
+}
+
+/// Makes interfaces of this machine, in the network namespace of the thread that opens them.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    choice: DeviceChoice,
+}
+
+impl Host {
+    /// Makes interfaces by this choice.
+    pub fn new(choice: DeviceChoice) -> Self {
+        Self { choice }
+    }
+}
+
+#[async_trait]
+impl DeviceMaker for Host {
+    async fn open(&self, spec: DeviceSpec) -> Result<Arc<dyn TunnelDevice>, DeviceError> {
+        if let Some(missing) = self.missing() {
+            return Err(DeviceError::Missing(missing));
+        }
+        Ok(Arc::new(userspace::open(spec).await?))
+    }
+
+    fn missing(&self) -> Option<String> {
+        rights::missing_right().or_else(rights::missing_tun)
+    }
+}
