@@ -36,12 +36,24 @@ pub(crate) enum Failure {
     /// What is to be a text is none.
     #[error("{name} is no UTF-8 text")]
     NotText { name: String },
+    /// Another node does not do what it was asked for, and says why.
+    #[error("the seller refuses: {reason}")]
+    Denied { reason: String },
+    /// What is for sale costs more than was allowed.
+    #[error("it costs {price_sat} sat, and --max-price is {max_sat}: not bought")]
+    TooDear { price_sat: i64, max_sat: i64 },
+    /// What was paid for was not given.
+    #[error("contract {nonce} is {state}: {why}")]
+    NotServed { nonce: String, state: String, why: String },
+    /// Another node did not answer for as long as was waited. It may do so later.
+    #[error("{what} did not come within {secs} s")]
+    NotInTime { what: &'static str, secs: i64, later: String },
     /// Standard output broke.
     #[error("standard output cannot be written: {0}")]
     Output(#[from] io::Error),
-    /// A page of the manual has no place.
+    /// A file has no place.
     #[error("{path} cannot be written: {source}")]
-    Page {
+    File {
         path: String,
         #[source]
         source: io::Error,
@@ -75,9 +87,15 @@ impl Failure {
             | Self::NoSuchName { .. }
             | Self::NotText { .. }
             | Self::NobodyToAsk { .. } => exit::USAGE,
-            Self::Client(_) | Self::Input { .. } | Self::Output(_) | Self::Page { .. } | Self::Declined => {
-                exit::REFUSED
-            }
+            Self::NotInTime { .. } => exit::NOT_KNOWN,
+            Self::Client(_)
+            | Self::Denied { .. }
+            | Self::TooDear { .. }
+            | Self::NotServed { .. }
+            | Self::Input { .. }
+            | Self::Output(_)
+            | Self::File { .. }
+            | Self::Declined => exit::REFUSED,
             Self::Interrupted => exit::INTERRUPTED,
         }
     }

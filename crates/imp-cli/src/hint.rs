@@ -12,6 +12,7 @@ use crate::args::messaging::MessageCommand;
 use crate::args::node::{ChannelCommand, WalletCommand};
 use crate::args::options::Key as KeyOption;
 use crate::args::socket::SocketCommand;
+use crate::args::vpn::VpnCommand;
 use crate::failure::Failure;
 
 /// What it means for the node that a command was run.
@@ -50,13 +51,15 @@ const PAYMENTS: &str = "imp payment list";
 const CHANNELS: &str = "imp channel list";
 const PEERS: &str = "imp federate list";
 const RELAYS: &str = "imp socket list";
+const QUOTES: &str = "imp vpn quotes";
+const CONTRACTS: &str = "imp vpn list";
 
 impl Effect {
     pub(crate) fn of(command: &Command) -> Self {
         let matters = |look, key| Self::Matters { look, key };
         match command {
             Command::Message(MessageCommand::Send(send)) => matters(MESSAGES, (&send.key).into()),
-            Command::Message(MessageCommand::Retry { .. }) | Command::Vpn(_) => matters(MESSAGES, Key::None),
+            Command::Message(MessageCommand::Retry { .. }) => matters(MESSAGES, Key::None),
             Command::Federate(FederateCommand::Request(told) | FederateCommand::Leave(told)) => {
                 matters(MESSAGES, (&told.key).into())
             }
@@ -66,6 +69,10 @@ impl Effect {
             Command::Socket(SocketCommand::Send(send)) => matters(MESSAGES, (&send.key).into()),
             Command::Socket(SocketCommand::Open(_)) => matters(RELAYS, Key::None),
             Command::Socket(SocketCommand::Connect(_)) => matters("imp socket connections", Key::None),
+            Command::Vpn(VpnCommand::Quote(ask)) => matters(QUOTES, (&ask.key).into()),
+            Command::Vpn(VpnCommand::Buy(buy)) => matters(CONTRACTS, (&buy.key).into()),
+            Command::Vpn(VpnCommand::Contract(accept)) => matters(CONTRACTS, (&accept.key).into()),
+            Command::Vpn(VpnCommand::Refresh(refresh)) => matters(CONTRACTS, (&refresh.key).into()),
             Command::Invoice(InvoiceCommand::Pay { key, .. }) => matters(PAYMENTS, key.into()),
             Command::Keysend(keysend) => matters(PAYMENTS, (&keysend.key).into()),
             Command::Wallet(WalletCommand::Send(send)) => matters("imp wallet balance", (&send.key).into()),
@@ -101,6 +108,9 @@ pub(crate) fn of(failure: &Failure, effect: &Effect) -> Option<String> {
         Failure::NoSuchName { name } => Some(format!(
             "`imp federate name PUBKEY {name:?}` gives a node this name; `imp federate list` shows all names"
         )),
+        Failure::NotInTime { later, .. } => Some(later.clone()),
+        Failure::TooDear { price_sat, .. } => Some(format!("--max-price {price_sat} buys it")),
+        Failure::NotServed { nonce, .. } => Some(format!("`imp vpn show {nonce}` tells how it stands")),
         Failure::NobodyToAsk { .. } => Some("--yes answers it".to_owned()),
         Failure::Interrupted if matches!(effect, Effect::Matters { .. }) => {
             Some(doubt(effect, "may go on at the node"))
@@ -150,6 +160,7 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
         (_, "RELAY_NOT_FOUND") => "`imp socket list` shows those that run",
         (_, "OFFER_NOT_FOUND") => "`imp events list --service socket` shows what was offered",
         (_, "CONNECTION_NOT_FOUND") => "`imp socket connections` shows those that are open",
+        (_, "CONTRACT_NOT_FOUND") => "`imp vpn list` shows those that there are",
         (_, "TOO_MANY_RELAYS" | "NO_FREE_PORTS") => {
             "`imp socket list` shows the relays that run, and `imp socket close ID` ends one"
         }

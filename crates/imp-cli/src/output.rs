@@ -98,6 +98,16 @@ pub(crate) fn sat_of_msat(msat: i64) -> String {
     format!("{}{}.{:03}", if msat < 0 { "-" } else { "" }, (msat / 1000).abs(), (msat % 1000).abs())
 }
 
+/// Bytes in their largest unit of which there is at least one, rounded down.
+pub(crate) fn bytes(count: i64) -> String {
+    let count = u64::try_from(count).unwrap_or_default();
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB")];
+    match units.iter().find(|(unit, _)| count >= *unit) {
+        Some((unit, name)) => format!("{}.{} {name}", count / unit, count % unit / (unit / 10)),
+        None => format!("{count} B"),
+    }
+}
+
 /// A word for what is empty or absent, so that a table keeps its columns.
 pub(crate) fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
@@ -144,6 +154,20 @@ mod tests {
             (i64::MIN, "-9223372036854775.808"),
         ] {
             assert_eq!(sat_of_msat(msat), expected);
+        }
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        for (count, expected) in [
+            (-1, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_999_999, "1.9 MB"),
+            (1_500_000_000, "1.5 GB"),
+            (i64::MAX, "9223372.0 TB"),
+        ] {
+            assert_eq!(bytes(count), expected);
         }
     }
 

@@ -7,6 +7,7 @@ use imp_api::proto::imp::events::v1::ListEventsResponse;
 use imp_api::proto::imp::federate::v1::{ListFederatedPeersResponse, ListWithheldMessagesResponse};
 use imp_api::proto::imp::lightning::v1::{ListInvoicesResponse, ListPaymentsResponse};
 use imp_api::proto::imp::messaging::v1::ListMessagesResponse;
+use imp_api::proto::imp::vpn::v1::{ListVpnContractsResponse, ListVpnPaymentsResponse};
 
 use crate::failure::note;
 use crate::output::Output;
@@ -46,6 +47,20 @@ pages! {
     ListInvoicesResponse invoices i64;
     ListFederatedPeersResponse peers String;
     ListWithheldMessagesResponse messages i64;
+    ListVpnPaymentsResponse payments i64;
+}
+
+impl Page for ListVpnContractsResponse {
+    type Cursor = String;
+
+    fn next(&self) -> Option<String> {
+        Some(self.next_cursor.clone()).filter(|cursor| !cursor.is_empty())
+    }
+
+    fn append(&mut self, next: Self) {
+        self.contracts.extend(next.contracts);
+        self.next_cursor = next.next_cursor;
+    }
 }
 
 impl Page for ListEventsResponse {

@@ -17,8 +17,23 @@ pub(crate) fn iso(ms: i64) -> String {
 
 /// A time with how far it is from now.
 pub(crate) fn iso_and_distance(ms: i64) -> String {
+    format!("{} ({})", iso(ms), distance(ms, now_ms()))
+}
+
+/// How far it is to a time, in its largest unit; nothing once it is over.
+pub(crate) fn left(ms: i64) -> Option<String> {
+    let now_ms = now_ms();
+    (ms > now_ms).then(|| distance(ms, now_ms).trim_start_matches("in ").to_owned())
+}
+
+fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{} ({})", iso(ms), distance(ms, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)))
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A length of time in units: 1h, 1day, 1m 30s.
+pub(crate) fn length(secs: i64) -> String {
+    humantime::format_duration(Duration::from_secs(secs.try_into().unwrap_or_default())).to_string()
 }
 
 /// How far a time is from now, in its largest unit.
@@ -71,6 +86,15 @@ mod tests {
             assert_eq!(distance(now_ms - ago_ms, now_ms), expected);
         }
         assert!(distance(i64::MAX, i64::MIN).starts_with("in "));
+    }
+
+    #[test]
+    fn lengths_have_units() {
+        for (secs, expected) in [(0, "0s"), (-1, "0s"), (90, "1m 30s"), (3600, "1h"), (86_400, "1day")] {
+            assert_eq!(length(secs), expected);
+        }
+        assert_eq!(left(1), None);
+        assert_eq!(left(now_ms() + 125_500).as_deref(), Some("2 min"));
     }
 
     #[test]

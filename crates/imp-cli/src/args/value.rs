@@ -48,6 +48,15 @@ pub(super) fn pause_ms(text: &str) -> Result<i64, String> {
     }
 }
 
+/// The nonce of a VPN contract, or its beginning.
+pub(super) fn nonce(text: &str) -> Result<String, &'static str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_part) {
+        return Ok(text.to_owned());
+    }
+    Err("a nonce is 1 to 64 letters, digits, - and _; `imp vpn list` shows those of contracts")
+}
+
 /// A node, as people name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -130,6 +139,16 @@ mod tests {
         }
         for text in ["", "1", "99ms", "61s", "500000000y"] {
             assert!(pause_ms(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonces_can_stand_in_a_path() {
+        for text in ["n", "gKr6mA5xY9sQnLpV7wCt3d", "a-b_c", &"x".repeat(64)] {
+            assert_eq!(nonce(text).as_deref(), Ok(text));
+        }
+        for text in ["", "a/b", "a b", "é", "..", &"x".repeat(65)] {
+            assert!(nonce(text).is_err(), "{text}");
         }
     }
 

@@ -40,7 +40,7 @@ fn write_pages(command: &Command, dir: &Path) -> Result<(), Failure> {
 }
 
 fn not_written(path: &Path, source: io::Error) -> Failure {
-    Failure::Page { path: path.display().to_string(), source }
+    Failure::File { path: path.display().to_string(), source }
 }
 
 /// A page in troff, with the sections that every page of `imp` has.

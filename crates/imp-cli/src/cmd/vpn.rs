@@ -1,32 +1,31 @@
 //! `imp vpn`.
 
-use imp_api::proto::vpn::{AcceptContractRequest, RefreshContractRequest, RequestQuoteRequest};
+mod buy;
+mod config;
+mod contracts;
+mod seller;
+mod tunnel;
+mod waiting;
 
-use crate::args::vpn::{Contract, VpnCommand};
+use crate::args::vpn::VpnCommand;
 use crate::failure::Failure;
-use crate::output::fields;
 use crate::session::Session;
 
 pub(crate) async fn run(session: &Session, command: VpnCommand) -> Result<(), Failure> {
     match command {
-        VpnCommand::Quote { node } => {
-            let request = RequestQuoteRequest { pubkey: session.pubkey(node).await? };
-            let answer = session.call("sending", async move |node| node.request_quote(request).await).await?;
-            session.print(&answer, |answer| fields(&[("id", &answer.id)]))
-        }
-        VpnCommand::Contract(Contract { node, nonce, price }) => {
-            let pubkey = session.pubkey(node).await?;
-            let request = AcceptContractRequest { pubkey, nonce, price: price.to_string() };
-            let answer =
-                session.call("paying", async move |node| node.accept_contract(request).await).await?;
-            session.print(&answer, |answer| fields(&[("id", &answer.id)]))
-        }
-        VpnCommand::Refresh(Contract { node, nonce, price }) => {
-            let pubkey = session.pubkey(node).await?;
-            let request = RefreshContractRequest { pubkey, nonce, price: price.to_string() };
-            let answer =
-                session.call("paying", async move |node| node.refresh_contract(request).await).await?;
-            session.print(&answer, |answer| fields(&[("id", &answer.id)]))
-        }
+        VpnCommand::Quote(args) => buy::quote(session, args).await,
+        VpnCommand::Buy(args) => buy::buy(session, args).await,
+        VpnCommand::Contract(args) => buy::accept(session, args).await,
+        VpnCommand::Refresh(args) => buy::refresh(session, args).await,
+        VpnCommand::List(args) => contracts::list(session, args).await,
+        VpnCommand::Show(contract) => contracts::show(session, contract).await,
+        VpnCommand::Config { contract, out } => config::config(session, contract, out).await,
+        VpnCommand::Qr { contract, out } => config::qr(session, contract, out).await,
+        VpnCommand::Up { contract, tunnel } => tunnel::up(session, contract, tunnel).await,
+        VpnCommand::Down(contract) => tunnel::down(session, contract).await,
+        VpnCommand::AutoRefresh { contract, limit } => tunnel::auto_refresh(session, contract, limit).await,
+        VpnCommand::Quotes { from } => contracts::quotes(session, from).await,
+        VpnCommand::Payments(args) => seller::payments(session, args).await,
+        VpnCommand::Seller => seller::seller(session).await,
     }
 }

@@ -11,10 +11,11 @@ use imp_api::proto::imp::lightning::v1::SendKeysendRequest;
 use imp_api::proto::imp::messaging::v1::ListMessagesRequest;
 use imp_api::proto::imp::node::v1::{ConnectPeerRequest, DisconnectPeerRequest, OpenChannelRequest};
 use imp_api::proto::imp::socket::v1::SendRelayRequest;
+use imp_api::proto::imp::vpn::v1::{ListVpnContractsRequest, ListVpnQuotesRequest};
 use imp_api::proto::messaging::SendMessageRequest;
 use imp_api::proto::signing::VerifyRequest;
 use imp_api::proto::socket::SendSocketRequest;
-use imp_api::proto::vpn::{AcceptContractRequest, RefreshContractRequest, RequestQuoteRequest};
+use imp_api::proto::vpn::{AcceptContractRequest, RequestQuoteRequest};
 
 use super::server::{TestServer, named};
 use super::{PEER, code, imp, interrupt, run, stderr, stdout};
@@ -58,10 +59,12 @@ async fn a_name_stands_for_a_key_in_every_command_that_takes_one() {
         SendRelayRequest(pubkey) ["socket", "send", node, "--relay", "r1"];
         RequestQuoteRequest(pubkey) ["vpn", "quote", node];
         AcceptContractRequest(pubkey) ["vpn", "contract", node, "n", "5"];
-        RefreshContractRequest(pubkey) ["vpn", "refresh", node, "n", "5"];
+        AcceptContractRequest(pubkey) ["vpn", "buy", node, "--max-price", "500"];
+        ListVpnContractsRequest(pubkey) ["vpn", "list", "--with", node];
+        ListVpnQuotesRequest(pubkey) ["vpn", "quotes", "--from", node];
     }
     let lookups = server.asked::<ListFederatedPeersRequest>();
-    assert_eq!(lookups.len(), 22);
+    assert_eq!(lookups.len(), 24);
     assert!(lookups.iter().all(|lookup| lookup.name == "bob"), "{lookups:?}");
 }
 

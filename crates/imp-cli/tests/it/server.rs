@@ -24,6 +24,7 @@ use imp_api::proto::imp::lightning::v1::payments_server::PaymentsServer;
 use imp_api::proto::imp::messaging::v1::messages_server::MessagesServer;
 use imp_api::proto::imp::node::v1::node_server::NodeServer;
 use imp_api::proto::imp::socket::v1::relays_server::RelaysServer;
+use imp_api::proto::imp::vpn::v1::contracts_server::ContractsServer;
 use imp_api::proto::lightning::lightning_server::LightningServer;
 use imp_api::proto::messaging::messaging_server::MessagingServer;
 use imp_api::proto::signing::signing_server::SigningServer;
@@ -45,6 +46,7 @@ use tower::util::MapRequestLayer;
 pub(crate) use events::CURSOR_AT_START;
 pub(crate) use federate::named;
 pub(crate) use messaging::UNREACHABLE;
+pub(crate) use vpn::CONFIG;
 
 /// What all services and the test share.
 struct Shared {
@@ -204,7 +206,8 @@ where
         .add_service(PeersServer::new(echo.clone()))
         .add_service(SocketServer::new(echo.clone()))
         .add_service(RelaysServer::new(echo.clone()))
-        .add_service(VpnServer::new(echo))
+        .add_service(VpnServer::new(echo.clone()))
+        .add_service(ContractsServer::new(echo))
         .serve_with_incoming(incoming)
         .await
         .unwrap();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use imp_api::proto::imp::node::v1::{CloseChannelRequest, SendOnchainRequest};
+use imp_api::proto::vpn::{AcceptContractRequest, RefreshContractRequest};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::process::Command;
@@ -112,6 +113,24 @@ async fn a_channel_is_closed_alone_after_a_yes() {
     terminal.types("Y\n");
     assert_eq!(code(&end_of(child).await), 0);
     assert!(server.asked::<CloseChannelRequest>()[0].force);
+}
+
+#[tokio::test]
+async fn a_price_that_nobody_allowed_beforehand_is_paid_after_a_yes() {
+    let server = TestServer::start().await;
+    for (typed, exit, paid) in [("\n", 1, 0), ("y\n", 0, 1)] {
+        let terminal = Terminal::open();
+        let child = terminal.run(imp(&server.addr(), &["vpn", "buy", PEER]));
+        terminal.shows(&format!("pay 100 sat to {PEER} for 1h, 5.0 GB in all? [y/N] ")).await;
+        terminal.types(typed);
+        assert_eq!(code(&end_of(child).await), exit, "{}", terminal.screen());
+        assert_eq!(server.asked::<AcceptContractRequest>().len(), paid);
+    }
+    let terminal = Terminal::open();
+    let child = terminal.run(imp(&server.addr(), &["vpn", "refresh", "active1"]));
+    terminal.shows("for 1h more on active1? [y/N] ").await;
+    terminal.types("y\n");
+    assert_eq!((code(&end_of(child).await), server.asked::<RefreshContractRequest>().len()), (0, 1));
 }
 
 #[tokio::test]
