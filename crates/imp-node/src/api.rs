@@ -13,12 +13,14 @@
 
 mod call;
 pub mod docs;
+mod file;
 pub mod grpc;
 pub mod guard;
 pub mod health;
 mod line;
 pub mod link;
 pub mod metrics;
+mod picture;
 pub mod rest;
 pub mod serve;
 mod stream;

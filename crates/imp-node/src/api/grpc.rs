@@ -12,6 +12,7 @@ mod owner;
 mod payments;
 mod signing;
 mod socket;
+mod vpn;
 mod websocket;
 
 use std::convert::Infallible;
@@ -42,6 +43,7 @@ use imp_api::proto::imp::lightning::v1::payments_server::{Payments, PaymentsServ
 use imp_api::proto::imp::messaging::v1::messages_server::{Messages, MessagesServer};
 use imp_api::proto::imp::node::v1::node_server::{Node, NodeServer};
 use imp_api::proto::imp::socket::v1::relays_server::{Relays, RelaysServer};
+use imp_api::proto::imp::vpn::v1::contracts_server::{Contracts, ContractsServer};
 use imp_api::proto::lightning::lightning_server::{Lightning, LightningServer};
 use imp_api::proto::messaging::messaging_server::{Messaging, MessagingServer};
 use imp_api::proto::signing::signing_server::{Signing, SigningServer};
@@ -102,6 +104,8 @@ macro_rules! services {
 }
 
 services! {
+    /// Adds contracts of the VPN.
+    contracts: Contracts as ContractsServer,
     /// Adds the history of events.
     events: Events as EventsServer,
     /// Adds federation.

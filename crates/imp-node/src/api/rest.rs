@@ -1,7 +1,7 @@
 //! REST: the routes that the protos declare, in JSON, on top of the gRPC services.
 //!
 //! Statuses, bodies and limits are those of the gateway of the 2021 API: an unknown path is 404, a known one under another
-//! verb 501, content types do not matter, a body is JSON or nothing at all.
+//! verb 501, content types do not matter, a body is JSON or nothing at all. Answers that are files are not of that API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use imp_api::rest::{Lookup, Route, routes};
 
 use super::link::Peer;
 use super::serve::Connection;
-use super::{Edge, call, guard, health, stream, ws};
+use super::{Edge, call, file, guard, health, stream, ws};
 
 /// The name under which an answer and the log lines of its request can be put together.
 const REQUEST_ID: &str = "x-request-id";
@@ -125,6 +125,9 @@ impl Rest {
             Some(deadline) => timeout(deadline, call).await.map_err(|_| deadline_exceeded())?,
         };
         let protobuf = answer.map_err(|status| StatusBody::from(&status))?;
+        if route.is_file {
+            return file::response(&protobuf);
+        }
         Ok(json_response(
             http::StatusCode::OK,
             json::encode_response(&route.output, &protobuf).map_err(not_a_message)?,

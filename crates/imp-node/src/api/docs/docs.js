@@ -185,16 +185,27 @@ async function perform(call, { method, path, body }) {
   result.replaceChildren(make("p", "status", "waiting for the answer …"));
   try {
     const answer = await fetch(path, { method, body });
-    const text = await answer.text();
+    const content = answer.ok && "file" in call.dataset ? offered(answer, await answer.blob()) : said(await answer.text());
     result.classList.toggle("failed", !answer.ok);
     const status = make("p", "status", make("b", "", String(answer.status)), ` ${answer.statusText} after ${waited()}`);
     const id = answer.headers.get("x-request-id");
     if (id) status.append(", request ", make("code", "", id));
-    result.replaceChildren(status, make("pre", "", coloured(pretty(text))));
+    result.replaceChildren(status, content);
   } catch (error) {
     result.classList.add("failed");
     result.replaceChildren(make("p", "status", make("b", "", "no answer"), ` after ${waited()}: ${error.message}`));
   }
+}
+
+const said = (text) => make("pre", "", coloured(pretty(text)));
+
+/** A file to be saved. What is in it is not shown: it may be a private key. */
+function offered(answer, file) {
+  const name = /filename="([\w.-]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? "file";
+  const link = make("a", "file", `Save ${name}`);
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  return make("p", "", link, ` (${file.type}, ${file.size.toLocaleString("en")} bytes)`);
 }
 
 function pretty(text) {
