@@ -75,6 +75,16 @@ pub enum PayloadError {
         /// The key.
         field: &'static str,
     },
+    /// A value is no number of its range, or is spelt with a sign or with zeros in front.
+    #[error("{field} is not a decimal number from {from} to {to}")]
+    Number {
+        /// The key.
+        field: &'static str,
+        /// The smallest number that it can be.
+        from: u64,
+        /// The largest.
+        to: u64,
+    },
     /// A value is not what it must be.
     #[error("{field} is not {expected}")]
     Field {
@@ -89,7 +99,7 @@ impl PayloadError {
     /// The key at fault, where it is one.
     pub const fn field(&self) -> Option<&'static str> {
         match self {
-            Self::Missing { field } | Self::Field { field, .. } => Some(field),
+            Self::Missing { field } | Self::Number { field, .. } | Self::Field { field, .. } => Some(field),
             _ => None,
         }
     }

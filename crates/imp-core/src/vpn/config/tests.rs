@@ -136,6 +136,7 @@ fn ports_and_mtu_have_ranges() {
     for mtu in ["1279", "65536", "0", "+1420", "01420", ""] {
         assert_eq!(with("mtu", mtu).unwrap_err().field(), Some("mtu"), "{mtu}");
     }
+    assert_eq!(with("mtu", "9").unwrap_err().to_string(), "mtu is not a decimal number from 1280 to 65535");
     assert_eq!(with("mtu", "1280").unwrap().mtu, 1280);
     assert_eq!(with("serverPort", "65535").unwrap().server.port(), 65535);
 }

@@ -74,9 +74,8 @@ impl Fields {
         field: &'static str,
         range: &RangeInclusive<u64>,
     ) -> Result<u64, PayloadError> {
-        number(self.text(field)?)
-            .filter(|found| range.contains(found))
-            .ok_or(PayloadError::Field { field, expected: "a decimal number in its range" })
+        let wrong = PayloadError::Number { field, from: *range.start(), to: *range.end() };
+        number(self.text(field)?).filter(|found| range.contains(found)).ok_or(wrong)
     }
 
     pub(in crate::vpn) fn optional_number(

@@ -25,7 +25,7 @@ fn sections(text: &str) -> Vec<Section> {
 }
 
 /// The file of this configuration has the lines that it must have, and no line more.
-pub fn check(config: &Config, key: &PrivateKey) {
+pub(super) fn check(config: &Config, key: &PrivateKey) {
     let text = config.to_wg_quick(key);
     assert!(text.is_ascii());
     let networks: Vec<_> = config.allowed.iter().map(ToString::to_string).collect();

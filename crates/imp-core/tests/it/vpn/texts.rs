@@ -98,7 +98,7 @@ proptest! {
                 prop_assert!(!text.contains(char::is_control));
                 prop_assert_eq!(Payload::parse(&text), Ok(payload));
             }
-            Err(PayloadError::Field { field, .. }) => prop_assert_eq!(field, key),
+            Err(PayloadError::Field { field, .. } | PayloadError::Number { field, .. }) => prop_assert_eq!(field, key),
             Err(PayloadError::Malformed) => prop_assert!(!value.is_string()),
             Err(PayloadError::TooLong) => prop_assert!(text.len() + value.to_string().len() > MAX_PAYLOAD_BYTES),
             Err(PayloadError::RecordId) => prop_assert_eq!(key, "recordId"),
