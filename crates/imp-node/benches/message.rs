@@ -131,6 +131,7 @@ async fn services(member: &Member) -> Services {
         clock: Arc::new(SystemClock),
         tasks: Tasks::new(),
         vpn_keys: imp_node::vpn::PrivateKeys::default(),
+        vpn_station: None,
     };
     Services::start(ports, NodeOptions::default()).await.unwrap()
 }

@@ -16,7 +16,6 @@ mod peers;
 mod reception;
 mod request;
 mod times;
-mod under_way;
 
 use std::fmt;
 use std::future::Future;
@@ -30,6 +29,7 @@ use imp_core::time::UnixMillis;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::error::Error;
+use crate::outbox::under_way::UnderWay;
 use crate::outbox::{AnswerTo, Draft, Outbox, Prepared, random};
 use crate::runtime::clock::Clock;
 use crate::runtime::tasks::Tasks;
@@ -41,7 +41,6 @@ pub use decision::{Left, RightsChange};
 pub use reception::Front;
 
 use peers::Peers;
-use under_way::UnderWay;
 
 /// How long a LEAVE and a REJECT are tried again where the peer cannot be reached.
 const KEEP_ANSWER: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -216,6 +215,13 @@ impl Federation {
     pub async fn peer(&self, node: NodeId) -> Option<PeerView> {
         let peers = self.inner.peers.lock().await;
         peers.get(&node).map(|peer| self.inner.view(node, peer.clone()))
+    }
+
+    /// Whose part of the allowance for answers a message to a node takes.
+    pub async fn answer_to(&self, node: NodeId) -> AnswerTo {
+        let peers = self.inner.peers.lock().await;
+        let is_chosen = peers.get(&node).is_some_and(reception::is_chosen);
+        if is_chosen { AnswerTo::Peer } else { AnswerTo::Stranger }
     }
 
     /// Some peers, by key.

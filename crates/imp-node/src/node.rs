@@ -4,6 +4,7 @@ mod daemon;
 mod journal;
 mod pump;
 mod retention;
+mod vpn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::service::socket::{SocketOptions, SocketPorts, Sockets};
 use crate::service::vpn::VpnService;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::vpn::PrivateKeys;
+use crate::vpn::{PrivateKeys, Station, Vpn, VpnOptions, VpnPorts};
 
 pub use daemon::{RunError, run};
 
@@ -47,6 +48,9 @@ pub struct Ports {
     pub tasks: Tasks,
     /// What completes events of the VPN, also for who reads them before the services run.
     pub vpn_keys: PrivateKeys,
+    /// The interface by which buyers of the VPN come in, where it was opened before the Lightning node; nothing to have it
+    /// opened with the services.
+    pub vpn_station: Option<Station>,
 }
 
 impl fmt::Debug for Ports {
@@ -72,6 +76,8 @@ pub struct NodeOptions {
     pub federate: FederationOptions,
     /// UDP relays.
     pub socket: SocketOptions,
+    /// WireGuard contracts, bought and sold.
+    pub vpn: VpnOptions,
     /// Where it is counted what the services do.
     pub metrics: Metrics,
 }
@@ -87,6 +93,7 @@ impl Default for NodeOptions {
             max_event_bytes: 4 << 30,
             federate: FederationOptions::default(),
             socket: SocketOptions::default(),
+            vpn: VpnOptions::default(),
             metrics: Metrics::default(),
         }
     }
@@ -119,7 +126,7 @@ impl Services {
     /// Starts the services: what an earlier run left is taken up, and what the Lightning node has to tell is worked off
     /// by a task that the node cannot do without.
     pub async fn start(ports: Ports, options: NodeOptions) -> Result<Self, StoreError> {
-        let Ports { store, lightning, clock, tasks, vpn_keys } = ports;
+        let Ports { store, lightning, clock, tasks, vpn_keys, vpn_station } = ports;
         let outbox_options = OutboxOptions {
             fee_limit: options.fee_limit,
             records: options.records.clone(),
@@ -156,6 +163,31 @@ impl Services {
             lightning.id(),
             lightning.network().genesis_hash(),
             Box::new(federation.front(Arc::clone(&vpn_arrived))),
+        )
+        .await?;
+        let station = match vpn_station {
+            Some(station) => station,
+            None => {
+                let VpnOptions { hosts, seller, .. } = &options.vpn;
+                Station::open(&*store, hosts, seller.clone(), Arc::clone(&clock), tasks.clone()).await?
+            }
+        };
+        let vpn_is_active = options.vpn.active;
+        let vpn = Vpn::open(
+            VpnPorts {
+                store: Arc::clone(&store),
+                outbox: outbox.clone(),
+                federation: federation.clone(),
+                idempotency: keys.clone(),
+                keys: vpn_keys.clone(),
+                station,
+                own: lightning.id(),
+                clock: Arc::clone(&clock),
+                tasks: tasks.clone(),
+                metrics: options.metrics.clone(),
+                arrived: vpn_arrived,
+            },
+            options.vpn,
         )
         .await?;
         let services = Self {
@@ -199,10 +231,11 @@ impl Services {
             } else {
                 None
             },
-            vpn: None,
+            vpn: vpn_is_active.then(|| VpnService::new(vpn.clone(), lightning.id())),
         };
         outbox.recover().await?;
         federation.start();
+        vpn.start();
         services.lightning.recover().await?;
         let pump = pump::Pump {
             lightning,

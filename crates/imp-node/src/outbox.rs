@@ -26,6 +26,7 @@ mod run;
 mod running;
 mod text;
 mod turns;
+pub(crate) mod under_way;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -17,7 +17,6 @@
 
 mod buy;
 mod change;
-mod devices;
 mod keys;
 mod list;
 mod options;
@@ -27,7 +26,6 @@ mod up;
 mod view;
 mod worker;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -35,15 +33,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use imp_core::id::NodeId;
-use imp_core::time::UnixMillis;
+use imp_core::vpn::Limits;
 use imp_core::vpn::buyer::Purchases;
 use imp_core::vpn::seller::{Book, Terms};
-use imp_core::vpn::{Limits, Nonce};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::federation::Federation;
+use crate::idempotency::Keys;
 use crate::outbox::Outbox;
 use crate::outbox::under_way::UnderWay;
 use crate::runtime::clock::Clock;
@@ -69,11 +67,8 @@ const SAVE_METERS_EVERY: Duration = Duration::from_secs(30);
 const REMEMBERED: Duration = imp_core::vpn::seller::ANSWERS_KEPT;
 
 /// What the server's address is told for.
-const ADDRESS: Purpose = Purpose {
-    key: "vpn.server_ip",
-    env: "IMP_VPN_SERVER_IP",
-    told: "buyers of the VPN are told to send to",
-};
+const ADDRESS: Purpose =
+    Purpose { key: "vpn.server_ip", env: "IMP_VPN_SERVER_IP", told: "buyers of the VPN are told to send to" };
 
 /// What the service stands on.
 pub struct VpnPorts {
@@ -83,6 +78,8 @@ pub struct VpnPorts {
     pub outbox: Outbox,
     /// Who is blocked, and whom somebody here chose.
     pub federation: Federation,
+    /// Keys of calls that pay.
+    pub idempotency: Keys,
     /// What completes events.
     pub keys: PrivateKeys,
     /// The seller's interface.
@@ -121,12 +118,12 @@ struct Inner {
     store: Arc<dyn Store>,
     outbox: Outbox,
     federation: Federation,
+    idempotency: Keys,
     keys: PrivateKeys,
     station: Station,
     own: NodeId,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
-    metrics: Metrics,
     arrived: Arc<Notify>,
     options: VpnOptions,
     address: OwnAddress,
@@ -153,7 +150,19 @@ struct Memory {
 impl Vpn {
     /// Reads what an earlier run left. [`Self::start`] sets it going.
     pub async fn open(ports: VpnPorts, options: VpnOptions) -> Result<Self, StoreError> {
-        let VpnPorts { store, outbox, federation, keys, station, own, clock, tasks, metrics, arrived } = ports;
+        let VpnPorts {
+            store,
+            outbox,
+            federation,
+            idempotency,
+            keys,
+            station,
+            own,
+            clock,
+            tasks,
+            metrics,
+            arrived,
+        } = ports;
         let address = OwnAddress::new(ADDRESS, options.seller.server_ip);
         let terms = terms(&options, &station, &address);
         let since = clock.now().minus(REMEMBERED);
@@ -163,24 +172,25 @@ impl Vpn {
             store.vpn_contracts(since).await?,
             store.vpn_payments(since).await?,
         );
-        let purchases = Purchases::new(store.vpn_quotes().await?, store.vpn_purchases().await?);
+        let purchases = Purchases::new(store.vpn_quotes().await?, store.vpn_purchases().await?, clock.now());
         let totals = Arc::new(Mutex::new(VpnTotals::default()));
-        let counted = Arc::downgrade(&totals);
+        let (counted, device) = (Arc::downgrade(&totals), station.clone());
         metrics.count_vpn(Box::new(move || {
-            let totals = counted.upgrade()?;
-            let totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
-            Some(totals.clone())
+            let counted = counted.upgrade()?;
+            let counted = counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let (received_bytes, sent_bytes) = device.carried();
+            Some(VpnTotals { is_open: device.is_open(), received_bytes, sent_bytes, ..counted })
         }));
         let inner = Inner {
             store,
             outbox,
             federation,
+            idempotency,
             keys,
             station,
             own,
             clock,
             tasks,
-            metrics,
             arrived,
             address,
             memory: AsyncMutex::new(Memory { book, purchases, meters_saved: Instant::now() }),
@@ -194,7 +204,7 @@ impl Vpn {
         };
         {
             let memory = inner.memory.lock().await;
-            inner.keys_of(memory.purchases.purchases());
+            memory.purchases.purchases().for_each(|purchase| inner.keys.follow(purchase));
             inner.show(&memory);
         }
         Ok(Self { inner: Arc::new(inner) })

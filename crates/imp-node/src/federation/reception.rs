@@ -262,7 +262,7 @@ fn is_auto(peer: &Peer) -> bool {
 }
 
 /// Whether it is federated because somebody at this node wants it to be.
-fn is_chosen(peer: &Peer) -> bool {
+pub(super) fn is_chosen(peer: &Peer) -> bool {
     peer.state == State::Federated && peer.standing != Some(Standing::Auto)
 }
 

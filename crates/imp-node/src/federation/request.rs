@@ -10,10 +10,10 @@ use imp_core::id::{MessageId, NodeId};
 use imp_core::record::Service;
 
 use super::decision::not_allowed;
-use super::under_way::Hold;
 use super::{Federation, Inner, KEEP_ANSWER, Manner, dice, until};
 use crate::error::Error;
 use crate::idempotency::Claim;
+use crate::outbox::under_way::Hold;
 use crate::outbox::{Draft, Outbox, Sent};
 use crate::store::StoreError;
 use crate::store::federate::FederateChange;

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{NodeOptions, Ports, Services};
+use super::{NodeOptions, Ports, Services, vpn};
 use crate::api::Edge;
 use crate::api::grpc::{self, Calls};
 use crate::api::guard::Guard;
@@ -37,7 +37,7 @@ use crate::service::socket::SocketOptions;
 use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::vpn::PrivateKeys;
+use crate::vpn::{PrivateKeys, Station, VpnOptions};
 
 /// How long calls under way may take to end by themselves once the node stops.
 const FINISH_CALLS: Duration = Duration::from_secs(2);
@@ -118,7 +118,11 @@ pub async fn run(
             shutdown: edges.token(),
         };
         listen(config, dir, edge, &store, calls, &edges).await?;
-        let start = Start { config, dir, seed, store: &store, work: &work, metrics, vpn_keys };
+        // Contracts that stand are carried, and cut off at their end, while the Lightning node is away.
+        let vpn = vpn::options(config, dir);
+        let clock = Arc::new(SystemClock);
+        let station = Station::open(&store, &vpn.hosts, vpn.seller.clone(), clock, work.clone()).await?;
+        let start = Start { config, dir, seed, store: &store, work: &work, metrics, vpn, vpn_keys, station };
         let lightning = tokio::select! {
             started = start.lightning() => started?,
             cause = shutdown.wait(&edges) => return Ok((cause, None)),
@@ -149,18 +153,22 @@ pub async fn run(
         Ok((cause, lightning)) => (Ok(cause), lightning),
         Err(error) => (Err(error), None),
     };
-    if let Some(lightning) = lightning {
-        tracing::info!("the Lightning node stops");
-        if tokio::time::timeout(STOP_LIGHTNING, lightning.shutdown()).await.is_err() {
-            tracing::warn!(
-                "the Lightning node did not stop in time: it recovers at the next start, as after a crash"
-            );
-        }
-    }
+    // Meanwhile the machine's network becomes what it was before, if that takes longer.
+    let (_, _) = tokio::join!(stop_lightning(lightning), work.drain(STOP_LIGHTNING));
     // Blocks until the queue is worked off; nothing else runs by now.
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     tracing::info!(clean = closed.is_ok(), "the store is closed");
     cause
+}
+
+async fn stop_lightning(lightning: Option<Arc<dyn LightningNode>>) {
+    let Some(lightning) = lightning else { return };
+    tracing::info!("the Lightning node stops");
+    if tokio::time::timeout(STOP_LIGHTNING, lightning.shutdown()).await.is_err() {
+        tracing::warn!(
+            "the Lightning node did not stop in time: it recovers at the next start, as after a crash"
+        );
+    }
 }
 
 async fn open_store(dir: &Path, metrics: Metrics) -> Result<SqliteStore, StoreError> {
@@ -205,6 +213,8 @@ async fn listen(
         .signing(Arc::clone(&calls))
         .socket(Arc::clone(&calls))
         .relays(Arc::clone(&calls))
+        .vpn(Arc::clone(&calls))
+        .contracts(Arc::clone(&calls))
         .node(calls)
         .into_routes();
     let journal = Arc::new(store.clone());
@@ -250,7 +260,9 @@ struct Start<'s> {
     store: &'s SqliteStore,
     work: &'s Tasks,
     metrics: Metrics,
+    vpn: VpnOptions,
     vpn_keys: PrivateKeys,
+    station: Station,
 }
 
 impl Start<'_> {
@@ -262,6 +274,7 @@ impl Start<'_> {
             clock: Arc::new(SystemClock),
             tasks: self.work.clone(),
             vpn_keys: self.vpn_keys.clone(),
+            vpn_station: Some(self.station.clone()),
         };
         let options = NodeOptions {
             records: self.config.services.records.clone(),
@@ -275,6 +288,7 @@ impl Start<'_> {
             keep_events: Duration::from_secs(u64::from(self.config.journal.keep_days) * 24 * 3600),
             max_event_bytes: self.config.journal.max_mb.saturating_mul(1_000_000),
             socket: self.socket(),
+            vpn: self.vpn.clone(),
             metrics: self.metrics.clone(),
         };
         match Services::start(ports, options).await {

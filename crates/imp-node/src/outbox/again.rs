@@ -17,6 +17,9 @@ use super::{Inner, News, Open, Outbox, Sent, failure, kept, unconfirmed};
 use crate::error::Error;
 use crate::store::outbox::{FullMessage, StoredMessage};
 
+/// Services that note what became of their messages, and send them anew.
+const OWN_NOTES: [Service; 2] = [Service::Federate, Service::Vpn];
+
 /// A message that is to be sent once more.
 struct Again {
     open: Open,
@@ -46,15 +49,15 @@ impl Outbox {
     ///
     /// Those of [`Self::send`]; `NOT_FOUND` for a message that this node never took in, or has let go;
     /// `FAILED_PRECONDITION` for one that may have arrived, one that is too old, one that waits to be sent by itself, and one
-    /// of federation.
+    /// of federation or the VPN.
     /// Every one holds the word "failed".
     pub async fn retry(&self, id: MessageId) -> Result<Sent, Error> {
         let stored = self.inner.store.message(id).await.map_err(|error| Error::from(error).of_send())?;
         if stored.is_some_and(|stored| {
-            stored.message.service == Service::Federate && stored.state != MessageState::Settled
+            OWN_NOTES.contains(&stored.message.service) && stored.state != MessageState::Settled
         }) {
-            // Its answer would find that nothing was asked.
-            let why = "it is one of federation: call RequestFederate or LeaveFederation";
+            // What is noted of it would not know: its answer finds that nothing was asked, or a refund is paid twice.
+            let why = "it is one of federation or the VPN, which are sent anew: call what sent it";
             return Err(refused(why).of_message(id));
         }
         let sent = self.complete(id, true, not_again).await;

@@ -125,8 +125,7 @@ impl Inner {
         let Allowance { looking, held, .. } = &self.allowance;
         let _looking = looking.lock().await;
         // A direct channel forwards nothing.
-        let direct =
-            self.node.send_room(recipient).await.is_ok_and(|room| room.direct && room.max_in_flight > 0);
+        let direct = self.is_direct(recipient).await;
         let fees = if direct { Msat::default() } else { self.fees(plan.fee_limit(), plan.amounts()) };
         let most = plan.amounts().iter().copied().sum::<Msat>().saturating_add(fees);
         // Before the rows: what is stored in between counts twice, and never not at all.
@@ -139,6 +138,11 @@ impl Inner {
         }
         let share = lock(held).add(*recipient, most);
         Ok(Some(Allowed { most, share, held: Arc::clone(held) }))
+    }
+
+    /// Whether a node can be paid over a channel with it.
+    pub(super) async fn is_direct(&self, node: &NodeId) -> bool {
+        self.node.send_room(node).await.is_ok_and(|room| room.direct && room.max_in_flight > 0)
     }
 
     /// Another share for a message that has been open for longer than it counts for all; nothing for any other. Whom it was

@@ -79,6 +79,11 @@ impl Outbox {
         Withdrawal { recipient, service, only_ordered, failure, at: self.inner.clock.now() }
     }
 
+    /// Whether a node can be paid over a channel with it, without fees.
+    pub async fn is_direct(&self, node: &NodeId) -> bool {
+        self.inner.is_direct(node).await
+    }
+
     /// What gives up a message, by its id; to be made part of a change like [`Self::withdrawal`].
     pub fn giving_up(&self, id: MessageId) -> GiveUp {
         GiveUp { id, failure: SendFailure::from(&failure::withdrawn()), at: self.inner.clock.now() }

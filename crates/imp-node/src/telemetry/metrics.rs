@@ -7,6 +7,7 @@
 mod process;
 mod relays;
 mod text;
+mod vpn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use tokio::time::Instant;
 
 use process::Process;
 use relays::Relays;
+use vpn::Vpn;
 
 pub use relays::{RelaySource, RelayTotals};
 pub use text::CONTENT_TYPE;
+pub use vpn::{VpnSource, VpnTotals};
 
 /// Upper bounds of what calls take, in seconds: from a signature to a payment that is given up.
 const CALL_SECONDS: [f64; 11] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0];
@@ -60,6 +63,7 @@ struct Inner {
     writes_waiting: Gauge,
     write_seconds: Histogram,
     relays: Relays,
+    vpn: Vpn,
 }
 
 impl fmt::Debug for Metrics {
@@ -85,6 +89,8 @@ impl Metrics {
         all.register_collector(Box::new(Process { started }));
         let relays = Relays::default();
         all.register_collector(Box::new(relays.clone()));
+        let vpn = Vpn::default();
+        all.register_collector(Box::new(vpn.clone()));
         let call_seconds = Family::new_with_constructor(call_histogram as fn() -> Histogram);
         all.register(
             "imp_call_seconds",
@@ -126,6 +132,7 @@ impl Metrics {
             ),
             write_seconds,
             relays,
+            vpn,
             registry,
         };
         // From the start, so that the first failure is seen as a change.
@@ -207,6 +214,11 @@ impl Metrics {
     /// Asks for what relays came to whenever the metrics are read.
     pub fn count_relays(&self, source: RelaySource) {
         self.inner.relays.ask(source);
+    }
+
+    /// Asks for what contracts of the VPN came to, likewise.
+    pub fn count_vpn(&self, source: VpnSource) {
+        self.inner.vpn.ask(source);
     }
 
     /// A write was queued; it is committed, or given up, when the guard is dropped.

@@ -80,6 +80,7 @@ impl TestNode {
             clock: Arc::new(SystemClock),
             tasks: Tasks::new(),
             vpn_keys: PrivateKeys::load(&store).await.unwrap(),
+            vpn_station: None,
         };
         let tasks = ports.tasks.clone();
         let started = runtime.spawn(Services::start(ports, options.clone())).await.unwrap();

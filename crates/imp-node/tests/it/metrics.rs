@@ -52,6 +52,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             vpn_keys: imp_node::vpn::PrivateKeys::default(),
+            vpn_station: None,
         };
         let services = Services::start(ports, NodeOptions::default()).await.unwrap();
         let calls = Arc::new(Calls {

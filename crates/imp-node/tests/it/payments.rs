@@ -252,6 +252,7 @@ async fn a_call_answers_after_a_minute_and_says_where_to_look() {
         clock: std::sync::Arc::new(imp_node::runtime::clock::SystemClock),
         tasks: imp_node::runtime::tasks::Tasks::new(),
         vpn_keys: imp_node::vpn::PrivateKeys::default(),
+        vpn_station: None,
     };
     let services = imp_node::node::Services::start(ports, Default::default()).await.unwrap();
     network.hold("alice", "bob", true);

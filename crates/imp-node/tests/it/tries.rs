@@ -73,6 +73,7 @@ impl Timed {
             clock,
             tasks: tasks.clone(),
             vpn_keys: imp_node::vpn::PrivateKeys::default(),
+            vpn_station: None,
         };
         let services = Services::start(ports, NodeOptions::default()).await.unwrap();
         Self { id, services, store, tasks, _dir: dir, _standing: standing }

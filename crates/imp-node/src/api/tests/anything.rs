@@ -46,6 +46,7 @@ static NODE: LazyLock<Node> = LazyLock::new(|| {
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             vpn_keys: crate::vpn::PrivateKeys::default(),
+            vpn_station: None,
         };
         let services = crate::node::Services::start(ports, NodeOptions::default()).await.unwrap();
         let calls = Arc::new(Calls {

@@ -32,6 +32,7 @@ impl Sender {
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             vpn_keys: crate::vpn::PrivateKeys::default(),
+            vpn_station: None,
         };
         let services = NodeServices::start(ports, NodeOptions::default()).await.unwrap();
         let services = watch::channel(Some(Arc::new(services))).1;

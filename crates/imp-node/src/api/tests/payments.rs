@@ -38,6 +38,7 @@ impl Whole {
             clock,
             tasks: tasks.clone(),
             vpn_keys: crate::vpn::PrivateKeys::default(),
+            vpn_station: None,
         };
         let services = NodeServices::start(ports, NodeOptions::default()).await.unwrap();
         let calls = Arc::new(Calls {

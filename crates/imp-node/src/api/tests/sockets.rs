@@ -34,6 +34,7 @@ impl Host {
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),
             vpn_keys: crate::vpn::PrivateKeys::default(),
+            vpn_station: None,
         };
         let mut options = NodeOptions::default();
         options.socket.server_ip = Some(Ipv4Addr::LOCALHOST.into());

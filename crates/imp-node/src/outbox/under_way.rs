@@ -1,4 +1,4 @@
-//! Requests and leaves that somebody is at work on: one at a time sends a message and makes out what became of it.
+//! Messages whose senders note what became of them: one at a time sends a message and makes that out.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// The messages. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct UnderWay {
+pub(crate) struct UnderWay {
     inner: Arc<Inner>,
 }
 
@@ -22,14 +22,14 @@ struct Inner {
 
 /// The right to work on a message. Dropped, it goes to the next.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(crate) struct Hold {
     inner: Arc<Inner>,
     id: MessageId,
 }
 
 impl UnderWay {
     /// Takes a message up, unless somebody works on it.
-    pub(super) fn try_take(&self, id: MessageId) -> Option<Hold> {
+    pub(crate) fn try_take(&self, id: MessageId) -> Option<Hold> {
         match self.inner.lock().entry(id) {
             Entry::Occupied(_) => None,
             Entry::Vacant(entry) => {
@@ -40,7 +40,7 @@ impl UnderWay {
     }
 
     /// Takes a message up, once nobody works on it.
-    pub(super) async fn take(&self, id: MessageId) -> Hold {
+    pub(crate) async fn take(&self, id: MessageId) -> Hold {
         loop {
             let freed = self.inner.freed.notified();
             tokio::pin!(freed);
@@ -54,7 +54,7 @@ impl UnderWay {
     }
 
     /// Programs are told of a message by somebody else than who works on it.
-    pub(super) fn told(&self, id: MessageId) {
+    pub(crate) fn told(&self, id: MessageId) {
         if let Some(told) = self.inner.lock().get_mut(&id) {
             *told = true;
         }
@@ -62,12 +62,12 @@ impl UnderWay {
 }
 
 impl Hold {
-    pub(super) const fn id(&self) -> MessageId {
+    pub(crate) const fn id(&self) -> MessageId {
         self.id
     }
 
     /// Whether programs were told of the message by somebody else.
-    pub(super) fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         self.inner.lock().get(&self.id).copied().unwrap_or(false)
     }
 }
