@@ -12,6 +12,7 @@
 
 pub mod fake;
 mod host;
+mod kernel;
 mod link;
 mod port;
 mod rights;

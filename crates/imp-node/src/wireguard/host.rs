@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::port::{DeviceError, DeviceMaker, DeviceSpec, TunnelDevice};
-use super::{rights, userspace};
+use super::{kernel, rights, userspace};
 
 /// Which WireGuard to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,10 +38,21 @@ impl DeviceMaker for Host {
         if let Some(missing) = self.missing() {
             return Err(DeviceError::Missing(missing));
         }
-        Ok(Arc::new(userspace::open(spec).await?))
+        match self.choice {
+            DeviceChoice::Userspace => Ok(Arc::new(userspace::open(spec).await?)),
+            DeviceChoice::Kernel => Ok(Arc::new(kernel::open(spec).await?)),
+            DeviceChoice::Auto if kernel::is_there() => Ok(Arc::new(kernel::open(spec).await?)),
+            DeviceChoice::Auto => Ok(Arc::new(userspace::open(spec).await?)),
+        }
     }
 
     fn missing(&self) -> Option<String> {
-        rights::missing_right().or_else(rights::missing_tun)
+        let missing_device = || match self.choice {
+            DeviceChoice::Kernel => (!kernel::is_there()).then(|| DeviceError::NoKernelWireGuard.to_string()),
+            DeviceChoice::Userspace => rights::missing_tun(),
+            DeviceChoice::Auto if kernel::is_there() => None,
+            DeviceChoice::Auto => rights::missing_tun(),
+        };
+        rights::missing_right().or_else(missing_device)
     }
 }

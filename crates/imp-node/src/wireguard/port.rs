@@ -59,7 +59,8 @@ pub struct PeerStatus {
     pub last_handshake: Option<Duration>,
 }
 
-/// A WireGuard interface that is up. Dropping it closes it at some later time; see [`Self::close`].
+/// A WireGuard interface that is up. One that is dropped and not closed goes some time later, except for the kernel's, which
+/// stays until one of the same name and key is opened.
 ///
 /// All futures are cancel-safe in that a device is never left with half a peer: of several peers, some may have been
 /// changed and others not.

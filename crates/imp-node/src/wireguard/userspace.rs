@@ -103,8 +103,8 @@ impl Drop for Threads {
 /// Makes an interface. One of its name that another process has, or that is no TUN, is left alone.
 pub(super) async fn open(spec: DeviceSpec) -> Result<UserspaceDevice, DeviceError> {
     let name = spec.name.clone();
-    let there = link::exists(&name).await;
-    if there.map_err(|error| DeviceError::system(&name, "look for it", error))? {
+    let there = link::index(&name).await;
+    if there.map_err(|error| DeviceError::system(&name, "look for it", error))?.is_some() {
         return Err(DeviceError::NameInUse { name });
     }
     let threads =
