@@ -11,4 +11,5 @@ mod relay;
 mod traffic;
 mod vectors;
 mod vpn;
+mod vpn_buyer;
 mod vpn_seller;

@@ -1,6 +1,7 @@
 //! Any order of quoting, paying, refreshing, expiring, crashing and setting clocks: everybody gets what they paid for, or
 //! their money back.
 
+mod verdict;
 mod world;
 
 use std::time::Duration;

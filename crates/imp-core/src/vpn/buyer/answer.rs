@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::purchases::Purchases;
-use super::row::{HeldQuote, Purchase, PurchaseState};
+use super::row::{HeldQuote, OpenRefresh, Purchase, PurchaseState};
 use super::step::Step;
 use super::{MAX_QUOTES, MAX_QUOTES_OF_ONE, PAYING_LEAD};
 use crate::id::MessageId;
@@ -122,14 +122,12 @@ impl Purchases {
         step: &mut Step,
     ) -> Result<(), &'static str> {
         let purchase = self.purchase_from(incoming.from, nonce).ok_or("vpn_ignored")?;
-        let refresh =
-            purchase.refresh.filter(|refresh| is(refresh.id, incoming.reply_to)).ok_or("vpn_ignored")?;
-        let mut purchase = purchase.clone();
-        purchase.refresh = None;
-        if !refresh.settled {
-            // The answer was quicker than the news that it is paid.
-            purchase.paid_sat = purchase.paid_sat.saturating_add(purchase.quote.price_sat);
+        let answers = |refresh: &OpenRefresh| is(refresh.id, incoming.reply_to);
+        if !purchase.refresh.as_ref().is_some_and(answers) {
+            return Err("vpn_ignored");
         }
+        let mut purchase = purchase.clone();
+        purchase.close_refresh();
         if matches!(purchase.state, PurchaseState::Active | PurchaseState::Expired) {
             let at = incoming.at.min(now);
             let left = purchase.left_with_more(at).min(Duration::from_secs(remaining_secs));
@@ -155,7 +153,11 @@ impl Purchases {
         purchase.refunded_sat = purchase.refunded_sat.saturating_add(incoming.amount.to_sat_floor());
         let refresh = purchase.refresh.filter(|refresh| is(refresh.id, incoming.reply_to));
         if let Some(refresh) = refresh {
-            purchase.close_refused(refresh.auto, refresh.settled);
+            purchase.close_refresh();
+            if refresh.auto {
+                // This node does not go on to pay by itself what comes back less the fees.
+                purchase.auto_limit_sat = None;
+            }
         } else if reason != PAID_TWICE && purchase.is_refunded_by(incoming.reply_to) {
             purchase.state = PurchaseState::Refunded;
             purchase.ends = purchase.ends.map(|ends| ends.min(step.at));
@@ -169,17 +171,6 @@ impl Purchases {
 }
 
 impl Purchase {
-    /// A refresh was refused. This node does not go on to pay by itself what comes back less the fees.
-    fn close_refused(&mut self, auto: bool, settled: bool) {
-        self.refresh = None;
-        if auto {
-            self.auto_limit_sat = None;
-        }
-        if !settled {
-            self.paid_sat = self.paid_sat.saturating_add(self.quote.price_sat);
-        }
-    }
-
     /// Whether a REFUND that answers this message is one of the contract itself.
     fn is_refunded_by(&self, reply_to: &str) -> bool {
         match self.state {

@@ -247,7 +247,10 @@ fn ask_of_refresh(purchase: &mut Purchase, moment: &mut Moment<'_>, step: &mut S
         step.publish.push(unanswered(purchase, moment));
     }
     let is_given_up = inquiry.since.plus(INQUIRIES) <= now;
-    purchase.refresh = Some(refresh).filter(|_| !is_given_up);
+    purchase.refresh = Some(refresh);
+    if is_given_up {
+        purchase.close_refresh();
+    }
 }
 
 /// An active contract is refreshed, or comes to its end, or near it.

@@ -266,6 +266,13 @@ impl Purchase {
         self.forget_key();
     }
 
+    /// The open refresh was answered, or is given up. What may have been paid counts as paid.
+    pub(super) fn close_refresh(&mut self) {
+        if self.refresh.take().is_some_and(|refresh| !refresh.settled) {
+            self.paid_sat = self.paid_sat.saturating_add(self.quote.price_sat);
+        }
+    }
+
     /// It is over for good.
     pub(super) fn forget_key(&mut self) {
         self.private_key = None;
