@@ -68,6 +68,12 @@ class Node:
 
         return cls(variable("HTTP"), variable("GRPC"), variable("PUBKEY"), Path(variable("DIR")))
 
+    @classmethod
+    def of_net(cls, ready_file, name):
+        """A node of a net, by the net's ready file."""
+        found = {node["name"]: node for node in json.loads(Path(ready_file).read_text())["nodes"]}[name]
+        return cls(found["http"], found["grpc"], found["pubkey"], Path(found["data_dir"]))
+
     @property
     def url(self):
         return f"http://{self.http}"

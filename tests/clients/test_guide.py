@@ -10,6 +10,7 @@ import yaml
 from chrome import Chrome
 from daemon import chain_settings, environment, free_ports
 from guide import Reader, blocks, matches
+from node import Node, wait_for
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 PAGES = sorted(page.name for page in GUIDE.glob("*.md"))
@@ -17,13 +18,52 @@ PAGES = sorted(page.name for page in GUIDE.glob("*.md"))
 # Pages whose reader has a node of his own, and not those of the devnet.
 OWN_NODE = {"running-your-own.md"}
 
+# Pages whose reader has nodes on hosts of their own.
+VPN = {"vpn-buying.md", "vpn-selling.md"}
+
+# How long a net of such nodes may take to start and to stop, in seconds.
+NET_PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def vpn_net(tmp_path_factory):
+    """The folder of a net in which bob sells a VPN."""
+    folder = tmp_path_factory.mktemp("vpn")
+    ready, said = folder / "ready.json", folder / "said.txt"
+    command = ["imp-devnet", "up", "--vpn", "--ports", "free", "--dir", folder / "net", "--ready-file", ready]
+    with said.open("wb") as output:
+        net = subprocess.Popen(
+            command, env=environment(folder, {}), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_for("the net", lambda: ready.exists() or net.poll() is not None, NET_PATIENCE)
+        if net.poll() is not None:
+            why = f"no net with a VPN: {said.read_text()}"
+            # There it would not be noticed otherwise.
+            if os.environ.get("CI") == "true":
+                pytest.fail(why)
+            pytest.skip(why)
+        yield folder
+    finally:
+        net.terminate()
+        net.wait(NET_PATIENCE)
+
 
 @pytest.fixture
-def reader(request, alice, bob, tmp_path):
+def reader(request, tmp_path):
     """reader(page): one for whom the addresses on the page are real."""
     readers = []
 
+    def nodes(page):
+        if page in VPN:
+            net = request.getfixturevalue("vpn_net")
+            # Where `imp-devnet` looks for a net.
+            (tmp_path / ".devnet").symlink_to(net / "net")
+            return [Node.of_net(net / "ready.json", name) for name in ("alice", "bob")]
+        return [request.getfixturevalue(name) for name in ("alice", "bob")]
+
     def make(page):
+        alice, bob = nodes(page)
         (web,) = free_ports(1)
         addresses, settings = {"8000": str(web)}, {"IMP_ADDR": alice.grpc}
         if page in OWN_NODE:
