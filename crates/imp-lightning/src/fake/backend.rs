@@ -59,6 +59,8 @@ pub(super) struct Knobs {
 pub(super) struct Payment {
     pub(super) recipient: NodeId,
     pub(super) amount: Msat,
+    /// What forwarding nodes take for it.
+    pub(super) fee: Msat,
     pub(super) content: Content,
     /// Index of the channel that carries it.
     pub(super) channel: usize,
@@ -99,10 +101,10 @@ impl Payment {
         !matches!(self.stage, Stage::Settled(_) | Stage::Failed(_))
     }
 
-    /// Its amount belongs to neither side.
+    /// What belongs to neither side of it, fees included.
     pub(super) const fn amount_in_flight(&self) -> Msat {
         match self.stage {
-            Stage::Outbound | Stage::Held | Stage::Refused(_) => self.amount,
+            Stage::Outbound | Stage::Held | Stage::Refused(_) => self.amount.saturating_add(self.fee),
             Stage::Claimed(_) | Stage::Settled(_) | Stage::Failed(_) => Msat::ZERO,
         }
     }

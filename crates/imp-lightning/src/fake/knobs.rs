@@ -96,6 +96,18 @@ impl FakeNetwork {
         });
     }
 
+    /// Has payments from one node to another go by way of nodes that take `fee` for each; nothing: directly, as they do
+    /// unless a test says otherwise.
+    pub fn set_forwarding_fee(&self, from: &str, to: &str, fee: Option<Msat>) {
+        self.act(|world| {
+            let direction = (world.named(from), world.named(to));
+            match fee {
+                Some(fee) => world.forwarding.insert(direction, fee),
+                None => world.forwarding.remove(&direction),
+            };
+        });
+    }
+
     /// Sets what `from` can send to `to` in each of their channels. The difference appears or vanishes.
     pub fn set_balance(&self, from: &str, to: &str, balance: Msat) {
         self.act(|world| {

@@ -95,7 +95,7 @@ impl FakeNode {
         begun?
     }
 
-    async fn pay(&self, payable: &Payable) -> Result<PaymentHash, SendError> {
+    async fn pay(&self, payable: &Payable, fee_limit: Msat) -> Result<PaymentHash, SendError> {
         let now = self.network.now();
         self.submit(|world| {
             match world.node(&self.id).payments.get(&payable.hash).map(|payment| &payment.stage) {
@@ -105,7 +105,7 @@ impl FakeNode {
             }
             payable.check_time(now)?;
             let content = Content::Invoice { expires_at: payable.expires_at() };
-            world.begin(&self.id, payable.payee, payable.hash, payable.amount, content)?;
+            world.begin(&self.id, payable.payee, payable.hash, payable.amount, fee_limit, content)?;
             Ok(payable.hash)
         })
         .await
@@ -205,22 +205,22 @@ impl LightningNode for FakeNode {
         })?
     }
 
-    async fn pay_invoice(&self, invoice: &str, _fee_limit: Msat) -> Result<PaymentHash, SendError> {
+    async fn pay_invoice(&self, invoice: &str, fee_limit: Msat) -> Result<PaymentHash, SendError> {
         let payable = invoice::payable(invoice, &self.id, self.network())?;
-        self.pay(&payable).await
+        self.pay(&payable, fee_limit).await
     }
 
     async fn resume_invoice(
         &self,
         invoice: &str,
-        _fee_limit: Msat,
+        fee_limit: Msat,
         patience: Duration,
     ) -> Result<PaymentState, SendError> {
         let payable = invoice::payable(invoice, &self.id, self.network())?;
         if let Some(state) = self.known(payable.hash, patience).await? {
             return Ok(state);
         }
-        self.pay(&payable).await.map(|_| PaymentState::InFlight)
+        self.pay(&payable, fee_limit).await.map(|_| PaymentState::InFlight)
     }
 
     async fn payment(&self, hash: PaymentHash) -> Result<Option<PaymentState>, LightningError> {

@@ -24,7 +24,7 @@ impl Payment {
 
     pub(super) fn state(&self) -> PaymentState {
         match &self.stage {
-            Stage::Settled(preimage) => PaymentState::Settled { preimage: *preimage, fee: Some(Msat::ZERO) },
+            Stage::Settled(preimage) => PaymentState::Settled { preimage: *preimage, fee: Some(self.fee) },
             // As with LDK, whose records do not say why.
             Stage::Failed(_) => PaymentState::Failed(FailureReason::Unrecorded),
             _ => PaymentState::InFlight,
@@ -53,7 +53,8 @@ impl World {
         }
         let records = keysend.record.into_iter().map(|(number, value)| (number.number(), value)).collect();
         let content = Content::Keysend { preimage: keysend.preimage, records };
-        self.begin(sender, keysend.recipient, hash, keysend.amount, content)
+        let limit = keysend.fee_limit;
+        self.begin(sender, keysend.recipient, hash, keysend.amount, limit, content)
     }
 
     /// Puts a payment on its way over a direct channel. The caller has seen to it that none with this hash is in flight
@@ -64,15 +65,21 @@ impl World {
         recipient: NodeId,
         hash: PaymentHash,
         amount: Msat,
+        fee_limit: Msat,
         content: Content,
     ) -> Result<(), SendError> {
         if let Some(refusal) = self.node_mut(sender).knobs.refuse.pop_front() {
             return Err(refusal);
         }
-        let index = self.choose_channel(sender, &recipient, amount)?;
+        let fee = self.forwarding.get(&(*sender, recipient)).copied().unwrap_or_default();
+        if fee > fee_limit {
+            return Err(SendError::NoRoute(format!("no path to {recipient} for {} msat", fee_limit.0)));
+        }
+        let taken = amount.saturating_add(fee);
+        let index = self.choose_channel(sender, &recipient, taken)?;
         let end = self.channels[index].end(sender).expect("the chosen channel is the sender's");
         let balance = &mut self.channels[index].balance[end];
-        *balance = *balance - amount;
+        *balance = *balance - taken;
         let lost = self.rng.chance(self.options.loss);
         let backend = self.node_mut(sender);
         let forced = backend.knobs.fail.pop_front();
@@ -81,7 +88,17 @@ impl World {
         let stage = Stage::Outbound;
         backend.payments.insert(
             hash,
-            Payment { recipient, amount, content, channel: index, attempt, doomed, stage, parked: false },
+            Payment {
+                recipient,
+                amount,
+                fee,
+                content,
+                channel: index,
+                attempt,
+                doomed,
+                stage,
+                parked: false,
+            },
         );
         self.later(Step::Arrive(PaymentName { sender: *sender, hash, attempt }));
         Ok(())
@@ -118,8 +135,8 @@ impl World {
     }
 
     pub(super) fn room(&self, sender: &NodeId, recipient: &NodeId) -> SendRoom {
-        let mut room =
-            SendRoom { max_in_flight: 0, spendable: Msat::ZERO, largest: Msat::ZERO, direct: true };
+        let direct = !self.forwarding.contains_key(&(*sender, *recipient));
+        let mut room = SendRoom { max_in_flight: 0, spendable: Msat::ZERO, largest: Msat::ZERO, direct };
         for (_, channel) in self.usable_channels(sender) {
             let Some(end) = channel.end(sender).filter(|_| channel.joins(sender, recipient)) else {
                 continue;
@@ -145,6 +162,7 @@ impl World {
             return None;
         }
         let (recipient, channel, amount) = (payment.recipient, payment.channel, payment.amount);
+        let fee = payment.fee;
         let (content, doomed) = (payment.content.clone(), payment.doomed.clone());
         if !self.connected(&name.sender, &recipient) || !self.channels[channel].is_alive() {
             self.payment_mut(name)?.parked = true;
@@ -163,6 +181,7 @@ impl World {
         let channel = &mut self.channels[channel];
         let end = channel.end(&recipient).expect("payments go over channels of their recipient");
         channel.balance[end] = channel.balance[end].saturating_add(amount);
+        self.spent = self.spent.saturating_add(fee);
         self.tell(&recipient, LightningEvent::PaymentReceived { hash: name.hash, amount, kind });
         Some(Stage::Claimed(preimage))
     }
@@ -222,11 +241,11 @@ impl World {
     /// Ends a payment as its stage says; `give_back` gets what belongs to the sender again.
     fn end(&mut self, name: PaymentName, give_back: impl FnOnce(&mut Self, &NodeId, Msat)) {
         let Some(payment) = self.payment_mut(name) else { return };
-        let returned = payment.amount_in_flight();
+        let (returned, fee) = (payment.amount_in_flight(), payment.fee);
         let event = match payment.stage.clone() {
             Stage::Claimed(preimage) => {
                 payment.stage = Stage::Settled(preimage);
-                LightningEvent::PaymentSettled { hash: name.hash, preimage, fee: Some(Msat::ZERO) }
+                LightningEvent::PaymentSettled { hash: name.hash, preimage, fee: Some(fee) }
             }
             Stage::Refused(reason) => {
                 payment.stage = Stage::Failed(reason.clone());

@@ -45,6 +45,8 @@ pub(super) struct World {
     pub(super) channels: Vec<FakeChannel>,
     /// Directions (from, to) in which no path is found.
     pub(super) blocked: BTreeSet<(NodeId, NodeId)>,
+    /// What the nodes between two others take for forwarding a payment; those that are not in it pay each other directly.
+    pub(super) forwarding: BTreeMap<(NodeId, NodeId), Msat>,
     /// Directions (from, to) in which payments are held at the recipient.
     pub(super) held: BTreeSet<(NodeId, NodeId)>,
     /// Pairs of nodes, the lesser key first, that are connected whenever both can be reached.
@@ -70,6 +72,7 @@ impl World {
             names: BTreeMap::new(),
             channels: Vec::new(),
             blocked: BTreeSet::new(),
+            forwarding: BTreeMap::new(),
             held: BTreeSet::new(),
             links: BTreeSet::new(),
             addresses: BTreeMap::new(),
