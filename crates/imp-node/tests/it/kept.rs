@@ -1,6 +1,7 @@
 //! Messages that are kept for whoever is away.
 
 mod crash;
+mod limits;
 mod outbox;
 
 use std::time::{Duration, Instant};

@@ -21,19 +21,19 @@ use tokio::task::JoinHandle;
 
 use crate::lab::{TestNode, network, open, wait_for};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A node that has nothing but an outbox.
-struct Bare {
-    outbox: Outbox,
-    store: SqliteStore,
+pub(super) struct Bare {
+    pub(super) outbox: Outbox,
+    pub(super) store: SqliteStore,
     network: FakeNetwork,
     tasks: Tasks,
     pump: JoinHandle<()>,
     dir: Arc<TempDir>,
 }
 
-fn options() -> OutboxOptions {
+pub(super) fn options() -> OutboxOptions {
     OutboxOptions {
         fee_limit: None,
         records: RecordTable::default(),
@@ -48,7 +48,7 @@ fn narrow() -> OutboxOptions {
 }
 
 impl Bare {
-    async fn start(network: &FakeNetwork, options: OutboxOptions) -> Self {
+    pub(super) async fn start(network: &FakeNetwork, options: OutboxOptions) -> Self {
         Self::start_in(network, Arc::new(tempfile::tempdir().unwrap()), options).await
     }
 
@@ -79,7 +79,7 @@ impl Bare {
     }
 
     /// Kills the node where it stands, and starts it again on what it left.
-    async fn restart(self, options: OutboxOptions) -> Self {
+    pub(super) async fn restart(self, options: OutboxOptions) -> Self {
         let Self { outbox, store, network, tasks, pump, dir } = self;
         network.crash("alice");
         tasks.cancel();
@@ -89,11 +89,11 @@ impl Bare {
         Self::start_in(&network, dir, options).await
     }
 
-    async fn is_done(&self) {
+    pub(super) async fn is_done(&self) {
         wait_for("the outbox", async || self.store.open_messages().await.unwrap().is_empty()).await;
     }
 
-    async fn state(&self, id: MessageId) -> MessageState {
+    pub(super) async fn state(&self, id: MessageId) -> MessageState {
         self.store.message(id).await.unwrap().unwrap().state
     }
 
@@ -104,7 +104,7 @@ impl Bare {
     }
 }
 
-fn draft(to: NodeId, text: &str) -> Draft {
+pub(super) fn draft(to: NodeId, text: &str) -> Draft {
     Draft {
         service: Service::Message,
         recipient: to,
@@ -126,7 +126,7 @@ fn texts() -> Vec<String> {
     (0..6).map(|n| format!("{n} ").repeat(1 + n * 700)).collect()
 }
 
-fn sending(alice: &Bare, draft: Draft) -> JoinHandle<Result<MessageId, imp_node::error::Error>> {
+pub(super) fn sending(alice: &Bare, draft: Draft) -> JoinHandle<Result<MessageId, imp_node::error::Error>> {
     let outbox = alice.outbox.clone();
     tokio::spawn(async move { outbox.send(draft, None).await.map(|sent| sent.id) })
 }
