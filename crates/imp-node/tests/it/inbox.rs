@@ -1,6 +1,7 @@
 //! What strangers may send: envelopes that are damaged, foreign, repeated, early, or not text.
 
 mod answers;
+mod vpn;
 
 use std::sync::Arc;
 
