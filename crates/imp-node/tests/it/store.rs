@@ -5,6 +5,7 @@ mod outbox;
 mod payments;
 mod peers;
 mod sockets;
+mod vpn;
 mod withheld;
 
 use std::sync::Arc;
