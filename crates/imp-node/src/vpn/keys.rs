@@ -62,3 +62,6 @@ impl Completion for PrivateKeys {
         Some(join_private_key(&event.data, &key))
     }
 }
+
+#[cfg(test)]
+mod tests;
