@@ -249,7 +249,7 @@ impl Services {
         let (messages, message_clock, stopped) = (Arc::clone(&store), Arc::clone(&clock), tasks.token());
         tasks.spawn_service("retention", move || {
             let (store, clock) = (Arc::clone(&messages), Arc::clone(&message_clock));
-            retention::let_old_messages_go(store, clock, keep, stopped.clone())
+            retention::let_old_rows_go(store, clock, keep, stopped.clone())
         });
         let stopped = tasks.token();
         tasks.spawn_service("journal", move || {
