@@ -6,10 +6,15 @@
 //! ```
 //!
 //! What a seller names is not trusted: the interface has one address and no network, networks that this machine reaches
-//! itself are left out, and so is the way to the seller. Everything that is going to be changed is noted in a file
+//! itself are left out, and so is the way to the seller (see `plan`). Everything that is going to be changed is noted in a file
 //! before the first change, so that a later run takes it away after a crash at any point.
 
+mod dns;
 pub mod fake;
+mod linux;
+mod note;
+mod plan;
+mod routing;
 
 use std::fmt::Debug;
 use std::io;
@@ -20,6 +25,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use imp_core::vpn::{Config, PrivateKey};
 use ipnet::IpNet;
+
+pub use linux::LinuxTunnels;
 
 use crate::wireguard::{DeviceError, TunnelDevice};
 
