@@ -57,3 +57,6 @@ pub const REPEAT_PAUSE: Duration = Duration::from_secs(20);
 
 /// How long a buyer can have an answer repeated.
 pub const ANSWERS_KEPT: Duration = Duration::from_secs(26 * 3600);
+
+#[cfg(test)]
+mod tests;
