@@ -63,3 +63,6 @@ pub const AUTO_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long purchases are listed after their end.
 pub const PURCHASES_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

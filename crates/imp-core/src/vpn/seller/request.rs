@@ -197,6 +197,11 @@ impl Book {
             mtu: self.terms.mtu,
             limits: offer.limits,
         };
+        // Nothing is sent that no buyer could read, nor kept that could not be read back.
+        let Ok(config) = Config::try_from(config.to_json()) else {
+            step.count.push("vpn_config_invalid");
+            return self.send_back(payment, "not selling", moment, step);
+        };
         let config_id = moment.message_id();
         payment.answer_id = Some(config_id);
         payment.answer_open = true;

@@ -106,3 +106,12 @@ fn a_config_that_does_not_get_there_is_refunded_once_the_device_agrees() {
     let contract = desk.book.contract(&nonce).unwrap();
     assert_eq!((contract.state, contract.refunded_sat), (ContractState::Refunded, 98));
 }
+
+#[test]
+fn a_config_that_no_buyer_could_read_is_not_sold() {
+    let mut desk = Desk::new();
+    let nonce = desk.quote();
+    desk.book.set_terms(Terms { allowed: vec![], ..desk.book.terms().clone() });
+    let (_, step) = desk.contract(&nonce, key(1), PRICE_SAT);
+    assert_eq!((refund_reason(&step).as_str(), step.count), ("not selling", vec!["vpn_config_invalid"]));
+}
