@@ -131,11 +131,15 @@ fn refreshes_of_its_own_accord_stay_within_their_limit() {
         for post in &step.pay {
             assert_eq!(post.amount_sat, PRICE_SAT);
             paid.push(desk.now.since(START).as_secs());
+            if paid.len() == 2 {
+                desk.end(post.id, End::Failed);
+                continue;
+            }
             desk.end(post.id, End::Settled(desk.now));
             desk.refreshed(&nonce, post.id, 7200);
         }
     }
-    assert_eq!(paid, [3600 - 360, 2 * 3600 - 360]);
+    assert_eq!(paid, [3600 - 360, 2 * 3600 - 360, 2 * 3600 - 345], "what failed costs nothing");
     let purchase = desk.book.purchase(&nonce).unwrap();
     assert_eq!((purchase.state, purchase.auto_spent_sat), (PurchaseState::Expired, 2 * PRICE_SAT));
 }
