@@ -104,7 +104,7 @@ fn png(code: &QrCode) -> Result<Vec<u8>, PictureError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// The pixels of an image, row by row: whether each is dark.
@@ -119,7 +119,7 @@ mod tests {
     }
 
     /// What a telephone reads off an image.
-    fn read(image: &[u8]) -> String {
+    pub(in crate::api) fn read(image: &[u8]) -> String {
         let (side, dark) = pixels(image);
         let mut seen =
             rqrr::PreparedImage::prepare_from_greyscale(

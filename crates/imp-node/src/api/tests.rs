@@ -13,6 +13,7 @@ mod payments;
 mod rest;
 mod sockets;
 mod unix;
+mod vpn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
