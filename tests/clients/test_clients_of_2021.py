@@ -99,7 +99,8 @@ class TestBot:
     def test_a_price_may_be_a_text_but_no_number(self, alice, bob):
         contract = {"pubkey": bob.pubkey, "nonce": "DjPL6L35WGdvxhiRz6PqZU"}
         assert alice.post("/v1/vpn/contract", contract | {"price": 100}).refusal()["code"] == 3
-        assert alice.post("/v1/vpn/contract", contract | {"price": "100"}).refusal()["code"] == 12
+        refusal = alice.post("/v1/vpn/contract", contract | {"price": "100"}).refusal()
+        assert refusal["code"] == 9 and "failed" in refusal["message"] and "quote" in refusal["message"]
 
 
 class TestGossip:

@@ -57,9 +57,19 @@ CALLS = [
     ("POST /v1/socket/connect", {"eventId": "{offer}"}, 400, "code message details"),
     ("GET /v1/socket/connections", None, 200, "connections"),
     ("POST /v1/socket/connections/{connection}/close", None, 200, ""),
-    ("POST /v1/vpn/quote", {"pubkey": "{bob}"}, 501, "code message details"),
-    ("POST /v1/vpn/contract", {"pubkey": "{bob}", "nonce": "n", "price": "100"}, 501, "code message details"),
-    ("POST /v1/vpn/refresh", {"pubkey": "{bob}", "nonce": "n", "price": "100"}, 501, "code message details"),
+    ("POST /v1/vpn/quote", {"pubkey": "{bob}"}, 200, "id"),
+    ("POST /v1/vpn/contract", {"pubkey": "{bob}", "nonce": "{word}", "price": "100"}, 400, "code message details"),
+    ("POST /v1/vpn/refresh", {"pubkey": "{bob}", "nonce": "{word}", "price": "100"}, 400, "code message details"),
+    ("GET /v1/vpn/contracts", None, 200, "contracts nextCursor"),
+    ("GET /v1/vpn/contracts/{word}", None, 404, "code message details"),
+    ("GET /v1/vpn/contracts/{word}/config", None, 404, "code message details"),
+    ("GET /v1/vpn/contracts/{word}/qr", None, 404, "code message details"),
+    ("POST /v1/vpn/contracts/{word}/up", None, 404, "code message details"),
+    ("POST /v1/vpn/contracts/{word}/down", None, 404, "code message details"),
+    ("POST /v1/vpn/contracts/{word}/auto_refresh", {"limitSat": 5}, 404, "code message details"),
+    ("GET /v1/vpn/quotes", None, 200, "quotes"),
+    ("GET /v1/vpn/payments", None, 200, "payments"),
+    ("GET /v1/vpn/seller", None, 200, "enabled selling problem priceSat durationSecs"),
 ]
 
 # The calls that do not end, which have their own tests below.

@@ -69,9 +69,14 @@ def test_errors_show_code_text_and_reason(grpcurl):
     assert "Code: InvalidArgument" in told and "google.rpc.ErrorInfo" in told, told
 
 
-def test_what_is_not_there_is_unimplemented(grpcurl):
-    told = grpcurl("-d", json.dumps({}), "vpn.VPN/RequestQuote", fails=True)
-    assert "Code: Unimplemented" in told, told
+def test_a_price_is_asked_for_and_no_other_is_paid(alice, bob, bob_events, grpcurl):
+    asked = json.loads(grpcurl("-d", json.dumps({"pubkey": bob.pubkey}), "vpn.VPN/RequestQuote"))["id"]
+    event = bob_events.wait_id(asked)
+    assert (event["serviceType"], event["fromPubkey"]) == ("vpn", alice.pubkey)
+    assert json.loads(event["data"]) == {"recordId": "VPN_REQUEST", "type": "QUOTE"}
+    request = json.dumps({"pubkey": bob.pubkey, "nonce": "never-quoted", "price": "100"})
+    told = grpcurl("-d", request, "vpn.VPN/AcceptContract", fails=True)
+    assert "Code: FailedPrecondition" in told and "failed" in told, told
 
 
 def test_a_request_to_federate_arrives(alice, bob, bob_events, grpcurl):

@@ -73,9 +73,11 @@ def test_a_failed_call_gives_it_nothing(alice, capsys):
     assert "INVALID_ARGUMENT" in capsys.readouterr().out
 
 
-def test_its_call_for_a_later_service_fails_in_its_own_way(alice, bob, capsys):
-    assert IMPClient(alice.grpc).request_quote(bob.pubkey) is None
-    assert "UNIMPLEMENTED" in capsys.readouterr().out
+def test_its_question_for_a_price_arrives(alice, bob, subscription):
+    answer = IMPClient(alice.grpc).request_quote(bob.pubkey)
+    event = subscription.wait_id(answer.id)
+    assert (event.service_type, event.from_pubkey) == ("vpn", alice.pubkey)
+    assert json.loads(event.data)["type"] == "QUOTE"
 
 
 def test_its_calls_of_federation_arrive_and_are_answered(alice, bob, subscription):

@@ -160,7 +160,15 @@ fn refusal(body: &StatusBody, effect: &Effect) -> Option<String> {
         (_, "RELAY_NOT_FOUND") => "`imp socket list` shows those that run",
         (_, "OFFER_NOT_FOUND") => "`imp events list --service socket` shows what was offered",
         (_, "CONNECTION_NOT_FOUND") => "`imp socket connections` shows those that are open",
-        (_, "CONTRACT_NOT_FOUND") => "`imp vpn list` shows those that there are",
+        (_, "CONTRACT_NOT_FOUND" | "NO_CONTRACT" | "QUOTE_ACCEPTED") => {
+            "`imp vpn list` shows those that there are"
+        }
+        (_, "NO_QUOTE" | "QUOTE_TOO_OLD") => {
+            "`imp vpn quotes` shows those that can be accepted, and `imp vpn quote NODE` asks for one"
+        }
+        (_, "TUNNELS_NOT_POSSIBLE") => {
+            "`imp vpn config NONCE` gives the configuration to wg-quick, here or elsewhere"
+        }
         (_, "TOO_MANY_RELAYS" | "NO_FREE_PORTS") => {
             "`imp socket list` shows the relays that run, and `imp socket close ID` ends one"
         }
