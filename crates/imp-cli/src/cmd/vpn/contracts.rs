@@ -25,7 +25,11 @@ const NAMED: usize = 5;
 
 /// The contract that a person names by its nonce or the beginning of one, among those of a role; an empty role is both.
 /// What no nonce begins with is asked for as it is: the node says what it is not.
+///
+/// # Errors
+/// [`Failure::Usage`] for the beginning of several, [`Failure::Lookup`] if the node does not tell.
 pub(super) async fn named(session: &Session, contract: Named, role: &str) -> Result<Contract, Failure> {
+    let unknown = |failure| Failure::Lookup(Box::new(failure));
     let Named { nonce } = contract;
     let request =
         ListVpnContractsRequest { role: role.to_owned(), limit: LARGEST_PAGE, ..Default::default() };
@@ -37,7 +41,8 @@ pub(super) async fn named(session: &Session, contract: Named, role: &str) -> Res
             })
             .await
         })
-        .await?;
+        .await
+        .map_err(unknown)?;
     let mut found: Vec<Contract> = list.contracts;
     found.retain(|contract| contract.nonce.starts_with(&nonce));
     if let Some(place) = found.iter().position(|contract| contract.nonce == nonce) {
@@ -54,7 +59,8 @@ pub(super) async fn named(session: &Session, contract: Named, role: &str) -> Res
         Some(contract) => Ok(contract),
         None => {
             let request = GetVpnContractRequest { nonce };
-            session.call(ASKING, async move |node| node.get_vpn_contract(request).await).await
+            let asked = session.call(ASKING, async move |node| node.get_vpn_contract(request).await);
+            asked.await.map_err(unknown)
         }
     }
 }

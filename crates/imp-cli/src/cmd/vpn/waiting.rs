@@ -9,6 +9,7 @@ use imp_api::proto::imp::vpn::v1::{Contract, GetVpnContractRequest, ListVpnQuote
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
+use crate::cmd::ASKING;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -34,11 +35,11 @@ enum Answer {
     Stale,
 }
 
-/// The cursor of the newest event.
+/// The cursor of the newest event, before anything is asked of anybody.
 pub(super) async fn newest_event(session: &Session) -> Result<i64, Failure> {
     let request = ListEventsRequest { limit: 1, service: "vpn".to_owned(), ..Default::default() };
-    let page = session.call("asking the node", async move |node| node.list_events(request).await).await?;
-    Ok(page.newest_cursor)
+    let page = session.call(ASKING, async move |node| node.list_events(request).await).await;
+    Ok(page.map_err(|failure| Failure::Lookup(Box::new(failure)))?.newest_cursor)
 }
 
 /// Waits for the answer to the question `id` to a seller. `since` is the cursor after which it came; nothing where it may

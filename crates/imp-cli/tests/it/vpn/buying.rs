@@ -178,6 +178,20 @@ async fn a_doubt_about_a_purchase_leads_to_the_list() {
 }
 
 #[tokio::test]
+async fn what_fails_before_anything_is_paid_leaves_no_doubt() {
+    let server = TestServer::start().await;
+    server.refuse(StatusBody::new(Code::Unknown, "it went wrong"));
+    for args in [
+        &["vpn", "buy", PEER, "--max-price", "5"][..],
+        &["vpn", "refresh", "active1", "--max-price", "5"],
+        &["vpn", "quote", PEER],
+    ] {
+        let done = run(imp(&server.addr(), args)).await;
+        assert_eq!((code(&done), stderr(&done)), (1, "imp: it went wrong (UNKNOWN)\n"), "{args:?}");
+    }
+}
+
+#[tokio::test]
 async fn ctrl_c_while_a_configuration_is_waited_for_says_where_to_look() {
     let server = TestServer::start().await;
     let mut command = imp(&server.addr(), &["vpn", "buy", &named(5), "--max-price", "500"]);
