@@ -43,7 +43,7 @@ pub use secret::Secret;
 pub use server::ServerConfig;
 pub use services::ServicesConfig;
 pub use socket::SocketConfig;
-pub use vpn::VpnConfig;
+pub use vpn::{DeviceChoice, VpnConfig};
 
 use imp_core::federation::Rules;
 use settings::{Given, Settings};

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use imp_core::record::Service;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::LinuxExit;
+use crate::tunnel::LinuxTunnels;
 use crate::vpn::{Hosts, SellerOptions, VpnOptions};
+use crate::wireguard::{DeviceChoice, DeviceMaker, Host};
 
 /// Where it is noted what is changed of this machine's network, in the data directory.
 const NOTES: &str = "network";
@@ -16,6 +18,11 @@ const NOTES: &str = "network";
 pub(super) fn options(config: &Config, dir: &Path) -> VpnOptions {
     let vpn = &config.vpn;
     let notes = dir.join(NOTES);
+    let devices: Arc<dyn DeviceMaker> = Arc::new(Host::new(match vpn.device {
+        config::DeviceChoice::Auto => DeviceChoice::Auto,
+        config::DeviceChoice::Kernel => DeviceChoice::Kernel,
+        config::DeviceChoice::Userspace => DeviceChoice::Userspace,
+    }));
     VpnOptions {
         active: config.services.is_active(Service::Vpn),
         seller: SellerOptions {
@@ -35,6 +42,10 @@ pub(super) fn options(config: &Config, dir: &Path) -> VpnOptions {
             interface: vpn.interface.clone(),
             mtu: vpn.mtu,
         },
-        hosts: Hosts { exit: Arc::new(LinuxExit::new(&notes)), ..Hosts::default() },
+        hosts: Hosts {
+            exit: Arc::new(LinuxExit::new(&notes)),
+            tunnels: Arc::new(LinuxTunnels::new(Arc::clone(&devices), &notes, &vpn.resolv_conf)),
+            devices,
+        },
     }
 }
