@@ -10,7 +10,7 @@ use std::path::Path;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -28,6 +28,10 @@ const LIMIT_BYTES: u64 = 32 << 20;
 
 /// Log files that are kept, the current one included.
 const FILES: usize = 4;
+
+/// A library that has a line for every packet that it cannot deliver and for every peer that it gets. What matters of it
+/// is logged by the module that uses it.
+const TALKATIVE: &str = "gotatun";
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -73,6 +77,7 @@ fn subscriber(
     let in_file = LevelFilter::from_level(level.max(Level::INFO));
     let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
     registry()
+        .with(filter_fn(|event| !event.target().starts_with(TALKATIVE)))
         .with(fmt::layer().with_writer(people).with_ansi(colours).with_filter(filter))
         .with(json.with_writer(programs).with_filter(in_file))
 }
@@ -128,6 +133,7 @@ mod tests {
             let _span = tracing::info_span!("payment", hash = "ab12").entered();
             tracing::info!(id = "4c1d", amount_sat = 7, "message received");
             tracing::debug!("a detail");
+            tracing::error!(target: "gotatun::device", "No endpoint");
         });
         drop(guard);
         let lines = fs::read_to_string(&path).unwrap();

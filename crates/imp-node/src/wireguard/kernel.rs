@@ -2,8 +2,6 @@
 //! (linux/wireguard.h).
 
 mod message;
-#[cfg(test)]
-mod message_tests;
 mod socket;
 
 use std::fmt;

@@ -17,7 +17,6 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,8 +35,9 @@ use life::Life;
 use socket::Sockets;
 use tun::{TunReader, TunWriter};
 
-/// The most threads that one interface gets: those that encrypt, decrypt, read and write have at most so much to do at once.
-const MOST_THREADS: usize = 4;
+/// Threads of one interface. Reading, encrypting or decrypting, and writing go on at once, more or less in step; with fewer
+/// threads one waits for the other though there is a core to spare.
+const THREADS: usize = 4;
 
 /// How long the threads may take to let go of what they have.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -66,9 +66,8 @@ struct Threads(Option<Runtime>);
 
 impl Threads {
     fn start(name: &str) -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(cores.min(MOST_THREADS))
+            .worker_threads(THREADS)
             .thread_name(format!("wireguard-{name}"))
             .enable_all()
             .build()?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 12] = [
+const FORBIDDEN: [(&str, &[&str]); 13] = [
     ("node", &["tonic", "rusqlite", "ldk_node"]),
     (
         "api",
@@ -35,6 +35,26 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
             "crate::inbox",
             "crate::store",
             "crate::config",
+        ],
+    ),
+    (
+        "wireguard",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::outbox",
+            "crate::inbox",
+            "crate::store",
+            "crate::config",
+            "crate::vpn",
+            "crate::exit",
+            "crate::tunnel",
         ],
     ),
     (

@@ -173,3 +173,6 @@ fn ago(seconds: i64, nanoseconds: i64, now: UnixMillis) -> Option<Duration> {
     let then = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into()));
     (!then.is_zero()).then(|| Duration::from_millis(now.0).saturating_sub(then))
 }
+
+#[cfg(test)]
+mod tests;

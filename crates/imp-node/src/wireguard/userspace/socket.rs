@@ -242,3 +242,33 @@ impl UdpRecv for Receiver {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets of these lengths to ports of one host.
+    fn packets(of: &[(usize, u16)]) -> Vec<(Packet, SocketAddr)> {
+        let packet = |&(bytes, port): &(usize, u16)| {
+            (Packet::from_bytes(vec![0; bytes].as_slice().into()), SocketAddr::from(([192, 0, 2, 1], port)))
+        };
+        of.iter().map(packet).collect()
+    }
+
+    #[test]
+    fn packets_of_one_length_to_one_peer_go_together_and_a_shorter_one_ends_them() {
+        for (of, most, expected) in [
+            (&[(100, 1)][..], 64, 1),
+            (&[(100, 1), (100, 1), (100, 1)], 64, 3),
+            (&[(100, 1), (100, 1), (40, 1), (100, 1)], 64, 3),
+            (&[(40, 1), (100, 1)], 64, 1),
+            (&[(100, 1), (100, 2)], 64, 1),
+            (&[(100, 1), (100, 1), (100, 1)], 2, 2),
+            (&[(40_000, 1), (40_000, 1)], 64, 1),
+            (&[(100, 1), (100, 1)], 1, 1),
+            (&[], 64, 0),
+        ] {
+            assert_eq!(run_length(&packets(of), most), expected, "{of:?}");
+        }
+    }
+}

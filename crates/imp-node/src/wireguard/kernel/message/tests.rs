@@ -1,14 +1,10 @@
 //! Against bytes as linux/wireguard.h and linux/netlink.h lay them out, on a machine with the low byte first.
 
+use imp_core::vpn::{PresharedKey, PrivateKey};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 use rtnetlink::packet_core::ParseableParametrized;
 
-use super::message::*;
 use super::*;
-use imp_core::time::UnixMillis;
-use imp_core::vpn::{PresharedKey, PrivateKey};
-use rtnetlink::packet_core::Emitable;
-use std::time::Duration;
 
 /// The flag of attributes that hold attributes.
 const NESTED: u16 = 0x8000;
