@@ -4,9 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use nftables::expr::Expression;
-use nftables::schema::{NfListObject, NfObject, Nftables};
-use nftables::types::{NfChainPolicy, NfFamily, NfHook};
+use nftables::schema::Nftables;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -39,48 +38,41 @@ impl<'a> Nft<'a> {
 
     /// Interfaces that other sellers on this machine have made to forward, and will put back.
     pub(super) async fn opened_by_others(&self) -> Result<Vec<String>, ExitError> {
-        let sets = self.list(&["list", "sets", "inet"]).await?;
         let own = table_name(self.interface);
-        let sets = sets.objects.iter().filter_map(|object| match object {
-            NfObject::ListObject(NfListObject::Set(set)) => Some(set),
-            _ => None,
-        });
-        let others = sets.filter(|set| {
-            set.family == NfFamily::INet
-                && set.name == OPENED
-                && set.table.starts_with(TABLE_PREFIX)
-                && set.table != own
-        });
-        let names = others.flat_map(|set| set.elem.iter().flat_map(|names| names.iter())).filter_map(
-            |name| match name {
-                Expression::String(name) => Some(name.to_string()),
-                _ => None,
-            },
-        );
-        Ok(names.collect())
+        let is_of_another_seller = |set: &Value| {
+            let table = set["table"].as_str().unwrap_or_default();
+            set["family"] == "inet"
+                && set["name"] == OPENED
+                && table.starts_with(TABLE_PREFIX)
+                && table != own
+        };
+        let sets = self.list("set", &["list", "sets", "inet"]).await?;
+        let names =
+            sets.iter().filter(|set| is_of_another_seller(set)).filter_map(|set| set["elem"].as_array());
+        Ok(names.flatten().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
-    /// Tables of others that forward nothing but what they name, as `family table chain`.
+    /// Chains of others that forward IPv4 only where they say so, as `family table chain`.
     pub(super) async fn closed_by_others(&self) -> Result<Vec<String>, ExitError> {
-        let chains = self.list(&["list", "chains"]).await?;
-        let closed = chains.objects.iter().filter_map(|object| match object {
-            NfObject::ListObject(NfListObject::Chain(chain))
-                if chain.hook == Some(NfHook::Forward)
-                    && chain.policy == Some(NfChainPolicy::Drop)
-                    && chain.family != NfFamily::Bridge =>
-            {
-                let family = if chain.family == NfFamily::INet { "inet" } else { "ip" };
-                Some(format!("{family} {} {}", chain.table, chain.name))
-            }
-            _ => None,
-        });
-        Ok(closed.collect())
+        let is_closed = |chain: &Value| {
+            let is_ours = chain["table"].as_str().is_some_and(|table| table.starts_with(TABLE_PREFIX));
+            let sees_ipv4 = chain["family"] == "inet" || chain["family"] == "ip";
+            chain["hook"] == "forward" && chain["policy"] == "drop" && sees_ipv4 && !is_ours
+        };
+        let chains = self.list("chain", &["list", "chains"]).await?;
+        let word = |chain: &Value, key| chain[key].as_str().unwrap_or_default().to_owned();
+        let name = |chain: &Value| ["family", "table", "name"].map(|key| word(chain, key)).join(" ");
+        Ok(chains.iter().filter(|chain| is_closed(chain)).map(name).collect())
     }
 
-    async fn list(&self, args: &[&str]) -> Result<Nftables<'static>, ExitError> {
+    /// What is there of one kind, also of others: of what theirs may hold the library's types know a part only.
+    async fn list(&self, kind: &str, args: &[&str]) -> Result<Vec<Value>, ExitError> {
         let text = self.run(args, String::new()).await?;
-        serde_json::from_str(&text)
-            .map_err(|error| self.refused(format!("its answer is not understood: {error}")))
+        let not_understood =
+            || self.refused(format!("the answer to `nft -j {}` is not understood", args.join(" ")));
+        let mut answer: Value = serde_json::from_str(&text).map_err(|_| not_understood())?;
+        let Value::Array(objects) = answer["nftables"].take() else { return Err(not_understood()) };
+        Ok(objects.into_iter().filter_map(|mut object| object.get_mut(kind).map(Value::take)).collect())
     }
 
     /// Runs the program, and returns what it prints. It ends by itself: a future that is dropped does not stop it halfway.

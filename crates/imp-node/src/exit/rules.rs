@@ -71,8 +71,8 @@ pub(super) fn replacement(spec: &ExitSpec, opened: &[String]) -> Nftables<'stati
     draft.prerouting(spec);
     draft.input(spec);
     draft.forward(spec);
-    draft.from_buyers(spec);
-    draft.to_buyers(spec);
+    draft.by_buyers(spec);
+    draft.for_buyers(spec);
     draft.postrouting(spec);
     draft.batch.to_nftables()
 }
@@ -190,7 +190,7 @@ impl Draft {
         self.rule(chain, [from_opened(), is_in(ct("state"), &["invalid", "untracked"]), drop()]);
     }
 
-    fn from_buyers(&mut self, spec: &ExitSpec) {
+    fn by_buyers(&mut self, spec: &ExitSpec) {
         let chain = "from_buyers";
         let reach = Reach::new(&spec.allowed);
         // Address translation leaves out what belongs to no connection, so that it would leave under a buyer's address.
@@ -220,7 +220,7 @@ impl Draft {
         self.rule(chain, [drop()]);
     }
 
-    fn to_buyers(&mut self, spec: &ExitSpec) {
+    fn for_buyers(&mut self, spec: &ExitSpec) {
         let chain = "to_buyers";
         self.limit(chain, "down", "daddr", spec);
         self.rule(chain, clamp());

@@ -12,13 +12,8 @@ use serde::de::DeserializeOwned;
 /// power.
 pub(crate) async fn keep<N: Serialize>(path: &Path, note: &N) -> io::Result<()> {
     let text = serde_json::to_vec(note)?;
-    keep_bytes(path, text).await
-}
-
-/// Keeps bytes in the same way.
-pub(crate) async fn keep_bytes(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
     let path = path.to_owned();
-    blocking(move || replace(&path, &bytes)).await
+    blocking(move || replace(&path, &text)).await
 }
 
 /// Reads a note. Nothing if there is none.

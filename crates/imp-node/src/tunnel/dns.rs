@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::TunnelError;
-use crate::host::{note, programs};
+use crate::host::programs;
 
 /// Where systemd-resolved keeps the files that resolv.conf is a link to.
 const RESOLVED: &str = "/run/systemd/resolve";
@@ -49,8 +49,8 @@ pub(super) enum Change {
         path: PathBuf,
         /// What is written there.
         text: String,
-        /// Where the text of before is kept; nothing if there was no file.
-        before: Option<PathBuf>,
+        /// What was there before; nothing if there was no file.
+        before: Option<String>,
     },
 }
 
@@ -64,18 +64,13 @@ impl Dns {
         }
     }
 
-    /// What is going to be changed for an interface. Keeps what is in the file at `kept`, where the file is changed.
-    pub(super) async fn plan(
-        &self,
-        interface: &str,
-        server: IpAddr,
-        kept: &Path,
-    ) -> Result<Change, TunnelError> {
+    /// What is going to be changed for an interface.
+    pub(super) async fn plan(&self, interface: &str, server: IpAddr) -> Result<Change, TunnelError> {
         let file = fs::canonicalize(&self.file).await.unwrap_or_else(|_| self.file.clone());
         if self.resolvectl.is_some() && file.starts_with(RESOLVED) {
             return Ok(Change::Resolvectl);
         }
-        let before = match fs::read(&file).await {
+        let before = match fs::read_to_string(&file).await {
             Ok(before) => Some(before),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(&format!("read {}", file.display()), &error)),
@@ -87,14 +82,6 @@ impl Dns {
             return Ok(Change::Resolvconf { record: format!("tun.{interface}") });
         }
         let text = rewritten(interface, server, before.as_deref().unwrap_or_default());
-        let before = match before {
-            None => None,
-            Some(before) => {
-                let keep = note::keep_bytes(kept, before).await;
-                keep.map_err(|source| TunnelError::Note { path: kept.to_owned(), source })?;
-                Some(kept.to_owned())
-            }
-        };
         Ok(Change::File { path: file, text, before })
     }
 
@@ -129,7 +116,7 @@ impl Dns {
         }
     }
 
-    /// Puts back what was; says so where somebody else's change stays instead.
+    /// Puts back what was. Says why not, where somebody else has changed it meanwhile.
     pub(super) async fn put_back(
         &self,
         interface: &str,
@@ -153,55 +140,40 @@ impl Dns {
 }
 
 /// Whether a program called resolvconf says that it has written this.
-fn says_resolvconf(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
+fn says_resolvconf(text: &str) -> bool {
     text.lines().take_while(|line| line.starts_with('#')).any(|line| line.contains("resolvconf"))
 }
 
 /// The file with another server. Options stay; domains to search do not, for the seller would be asked for names in them.
-fn rewritten(interface: &str, server: IpAddr, before: &[u8]) -> String {
+fn rewritten(interface: &str, server: IpAddr, before: &str) -> String {
     let mut text = format!(
         "# The DNS server of the VPN tunnel {interface}. impd puts back what was here before when the tunnel goes \
          down.\nnameserver {server}\n"
     );
-    for line in String::from_utf8_lossy(before).lines().filter(|line| line.starts_with("options ")) {
+    for line in before.lines().filter(|line| line.starts_with("options ")) {
         text.push_str(line);
         text.push('\n');
     }
     text
 }
 
-async fn put_back_file(
-    path: &Path,
-    text: &str,
-    before: Option<&Path>,
-) -> Result<Option<String>, TunnelError> {
-    let reading = |path: &Path, error: &io::Error| failed(&format!("read {}", path.display()), error);
+async fn put_back_file(path: &Path, text: &str, before: Option<&str>) -> Result<Option<String>, TunnelError> {
     let now = match fs::read(path).await {
         Ok(now) => Some(now),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(reading(path, &error)),
+        Err(error) => return Err(failed(&format!("read {}", path.display()), &error)),
     };
-    let kept = match before {
-        None => None,
-        Some(kept) => Some(fs::read(kept).await.map_err(|error| reading(kept, &error))?),
-    };
-    if now == kept {
+    if now.as_deref() == before.map(str::as_bytes) {
         return Ok(None);
     }
     // A crash while the file is written leaves its beginning.
-    let begins = |whole: &[u8]| now.as_deref().is_some_and(|now| whole.starts_with(now));
-    if !begins(text.as_bytes()) && !kept.as_deref().is_some_and(begins) {
-        return Ok(Some(match &before {
-            None => format!("{} was changed by somebody else and stays as it is", path.display()),
-            Some(_) => format!(
-                "{} was changed by somebody else and stays as it is, rather than as it was before the tunnel",
-                path.display()
-            ),
-        }));
+    let is_begun = |whole: &str| now.as_deref().is_some_and(|now| whole.as_bytes().starts_with(now));
+    if !is_begun(text) && !before.is_some_and(is_begun) {
+        let left = format!("{} was changed by somebody else meanwhile, and stays as it is", path.display());
+        return Ok(Some(left));
     }
-    let done = match kept {
-        Some(kept) => write(path, &kept).await,
+    let done = match before {
+        Some(before) => write(path, before.as_bytes()).await,
         None => fs::remove_file(path).await,
     };
     done.map_err(|error| failed(&format!("put back {}", path.display()), &error))?;

@@ -146,8 +146,7 @@ impl TunnelHost for LinuxTunnels {
         let plan = Plan { dns: server, ..plan };
         let mut note = self.choose(&plan, server.is_some()).await?;
         if let Some(server) = server {
-            let kept = self.notes.kept_dns(note.number);
-            note.dns = Some(self.dns.plan(&note.interface(), server, &kept).await?);
+            note.dns = Some(self.dns.plan(&note.interface(), server).await?);
         }
         self.notes.keep(&note).await?;
         let device = match self.open(&note, &config, private_key).await {

@@ -63,11 +63,6 @@ impl Notes {
         Self { folder: folder.to_owned() }
     }
 
-    /// Where the text that names the DNS servers is kept meanwhile.
-    pub(super) fn kept_dns(&self, number: u32) -> PathBuf {
-        self.folder.join(format!("{}.resolv.conf", interface(number)))
-    }
-
     /// All notes, by number.
     pub(super) async fn all(&self) -> Result<Vec<Note>, TunnelError> {
         let mut notes = Vec::new();
@@ -87,10 +82,8 @@ impl Notes {
 
     /// Forgets a tunnel that is gone.
     pub(super) async fn forget(&self, note: &Note) -> Result<(), TunnelError> {
-        for path in [self.path(note.number), self.kept_dns(note.number)] {
-            note::forget(&path).await.map_err(|source| TunnelError::Note { path, source })?;
-        }
-        Ok(())
+        let path = self.path(note.number);
+        note::forget(&path).await.map_err(|source| TunnelError::Note { path, source })
     }
 
     fn path(&self, number: u32) -> PathBuf {
