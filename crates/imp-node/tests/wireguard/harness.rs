@@ -60,6 +60,7 @@ fn cases_of(kind: Kind) -> Vec<Case> {
             traffic::a_peer_that_is_put_again_keeps_its_session,
             traffic::encrypted_packets_have_their_mark,
             traffic::streams_come_through_whole,
+            traffic::streams_come_through_where_the_way_carries_short_packets_only,
         ]);
     }
     if kind == Kind::Userspace {

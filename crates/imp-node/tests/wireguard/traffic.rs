@@ -198,7 +198,18 @@ pub(crate) fn encrypted_packets_have_their_mark(lab: &Lab) {
 const STREAM_BYTES: usize = 8 * 1024 * 1024;
 
 pub(crate) fn streams_come_through_whole(lab: &Lab) {
-    let pair = Pair::new(lab);
+    stream(lab, Pair::new(lab));
+}
+
+pub(crate) fn streams_come_through_where_the_way_carries_short_packets_only(lab: &Lab) {
+    for side in [&lab.server, &lab.client] {
+        side.namespace().ip("link set dev wan mtu 1300").unwrap();
+    }
+    stream(lab, Pair::new(lab));
+}
+
+/// Sends a stream there and back.
+fn stream(lab: &Lab, pair: Pair) {
     pair.talk();
     let listener =
         lab.server.namespace().enter(|| std::net::TcpListener::bind("10.9.0.1:7001")).unwrap().unwrap();

@@ -1,5 +1,6 @@
 //! The UDP socket: packets of one peer go out in one call to the system (GSO), and what arrives is taken in many at a time.
 
+use std::collections::HashSet;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use gotatun::packet::{Packet, PacketBufPool};
 use gotatun::udp::socket::{UdpSocket, UdpSocketFactory};
 use gotatun::udp::{UdpRecv, UdpSend, UdpTransportFactory, UdpTransportFactoryParams};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use tokio::io::Interest;
 
@@ -29,6 +31,12 @@ const MOST_PACKETS: usize = 128;
 /// The most that goes out in one call: a little less than what a length field can hold with any header.
 const MOST_JOINED_BYTES: usize = 65_000;
 
+/// The most that the kernel joins or splits; what it really does is known with the first message.
+const MOST_SEGMENTS: usize = 64;
+
+/// Peers that are remembered to need their packets one by one.
+const MOST_APART: usize = 1024;
+
 /// Makes the device's sockets.
 pub(super) struct Sockets {
     life: Life,
@@ -47,8 +55,7 @@ impl Sockets {
             send_buffer_size: Some(KERNEL_BUFFER_BYTES),
         };
         let (socket, _) = factory.bind(params).await?;
-        let state = Arc::new(UdpSocketState::new(UdpSockRef::from(socket.socket()))?);
-        allow_fragments(&socket)?;
+        let state = Arc::new(new_state(&socket)?);
         let sender = Sender { socket: socket.clone(), state: Arc::clone(&state) };
         Ok((sender, Receiver { socket, state, life: self.life.clone() }))
     }
@@ -83,54 +90,87 @@ impl UdpTransportFactory for Sockets {
     }
 }
 
+/// What the batching library knows of the socket.
+///
 /// WireGuard sends what the tunnel's MTU allows, and leaves it to the network to cut it where that is too long for the way
-/// there. The batching library forbids that, for a protocol that looks for the longest packet itself.
-fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
+/// there. The library forbids that, for a protocol that looks for the longest packet itself; for IPv6 it stays forbidden.
+fn new_state(socket: &UdpSocket) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(UdpSockRef::from(socket.socket()))?;
     sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?;
     if socket.local_addr()?.is_ipv6() {
         sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
     }
-    Ok(())
+    Ok(state)
 }
 
-/// Packets that are sent by one call.
+/// What joins packets, kept from one batch to the next.
 #[derive(Default)]
 pub(super) struct Joined {
     bytes: Vec<u8>,
+    /// Its own, for the library gives up joining for all peers when it fails for one, and one can make it fail: by a way
+    /// that carries shorter packets only.
+    state: Option<UdpSocketState>,
+    /// Peers whose packets go one by one.
+    apart: HashSet<SocketAddr>,
 }
 
 impl Sender {
-    /// Sends packets of one length, of which the last may be shorter. An error is of the first that was not sent.
-    async fn send_joined(&self, joined: &[u8], segment: usize, destination: SocketAddr) -> io::Result<()> {
+    /// Sends packets of one length, of which the last may be shorter, by one call.
+    async fn send_message(
+        &self,
+        state: &UdpSocketState,
+        message: &[u8],
+        segment: usize,
+        destination: SocketAddr,
+    ) -> io::Result<()> {
         let transmit = Transmit {
             destination,
             ecn: None,
-            contents: joined,
-            segment_size: (joined.len() > segment).then_some(segment),
+            contents: message,
+            segment_size: (message.len() > segment).then_some(segment),
             src_ip: None,
         };
         let socket = self.socket.socket();
-        let send = || self.state.try_send(UdpSockRef::from(socket), &transmit);
+        let send = || state.try_send(UdpSockRef::from(socket), &transmit);
         socket.async_io(Interest::WRITABLE, send).await
     }
 
+    /// Sends packets of which all but the last have one length, to one peer.
     async fn send_run(&self, run: &[(Packet, SocketAddr)], joined: &mut Joined) -> io::Result<()> {
         let [(first, destination), rest @ ..] = run else { return Ok(()) };
         if rest.is_empty() {
-            return self.send_joined(first, first.len(), *destination).await;
+            return self.send_message(&self.state, first, first.len(), *destination).await;
         }
         joined.bytes.clear();
         run.iter().for_each(|(packet, _)| joined.bytes.extend_from_slice(packet));
-        if self.send_joined(&joined.bytes, first.len(), *destination).await.is_ok() {
-            return Ok(());
+        let state = match joined.state.take() {
+            Some(state) => state,
+            None => new_state(&self.socket)?,
+        };
+        let sent = self.send_message(&state, &joined.bytes, first.len(), *destination).await;
+        match sent {
+            Err(error) if is_too_much(&error) => {}
+            sent => {
+                joined.state = Some(state);
+                return sent;
+            }
         }
-        // The way there may not carry so long packets in one piece, or the network card not split them.
+        if joined.apart.len() == MOST_APART {
+            joined.apart.clear();
+        }
+        joined.apart.insert(*destination);
         let mut sent = Ok(());
-        for packet in joined.bytes.chunks(first.len()) {
-            sent = self.send_joined(packet, packet.len(), *destination).await;
+        for (packet, _) in run {
+            sent = self.send_message(&self.state, packet, packet.len(), *destination).await;
         }
         sent
     }
+}
+
+/// Whether the way to a peer may not carry so long packets in one piece, or the network card not split them.
+fn is_too_much(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::INVAL | Errno::IO | Errno::MSGSIZE))
 }
 
 /// How many packets from the first on can go out by one call.
@@ -155,7 +195,7 @@ impl UdpSend for Sender {
     type SendManyBuf = Joined;
 
     async fn send_to(&self, packet: Packet, destination: SocketAddr) -> io::Result<()> {
-        self.send_joined(&packet, packet.len(), destination).await
+        self.send_message(&self.state, &packet, packet.len(), destination).await
     }
 
     fn max_number_of_packets_to_send(&self) -> usize {
@@ -169,7 +209,11 @@ impl UdpSend for Sender {
     ) -> io::Result<()> {
         let mut rest = packets.as_slice();
         while !rest.is_empty() {
-            let (run, after) = rest.split_at(run_length(rest, self.state.max_gso_segments()));
+            let most = match joined.apart.contains(&rest[0].1) {
+                true => 1,
+                false => joined.state.as_ref().map_or(MOST_SEGMENTS, UdpSocketState::max_gso_segments),
+            };
+            let (run, after) = rest.split_at(run_length(rest, most));
             // What cannot be sent to one peer does not keep others from theirs.
             if let Err(error) = self.send_run(run, joined).await {
                 tracing::trace!(%error, "lost packets to a peer");
