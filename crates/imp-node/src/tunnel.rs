@@ -80,7 +80,8 @@ pub trait TunnelHost: Send + Sync + Debug {
     /// could be taken away is gone.
     async fn down(&self, interface: &str) -> Result<Option<TakenDown>, TunnelError>;
 
-    /// Takes away what earlier runs have left. To be called once at start, before [`Self::up`].
+    /// Takes away what earlier runs have left, and returns it. To be called once at start, before [`Self::up`]; after an
+    /// error, which concerns one of several tunnels, again.
     async fn clean_up(&self) -> Result<Vec<TakenDown>, TunnelError>;
 
     /// What this process lacks to bring tunnels up, and how to give it; nothing if it lacks nothing.

@@ -1,5 +1,6 @@
 //! The machine that this process runs on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -16,14 +17,14 @@ use crate::host::{netlink, note, rights, routes};
 pub struct LinuxExit {
     /// Where notes are kept.
     folder: PathBuf,
-    /// One change at a time.
-    turn: Mutex<()>,
+    /// One change at a time. What was warned of, each thing once.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl LinuxExit {
     /// Notes on what is changed are kept in `folder`, which is made when the first one is.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), turn: Mutex::default() }
+        Self { folder: folder.to_owned(), warned: Mutex::default() }
     }
 
     fn note(&self, interface: &str) -> PathBuf {
@@ -44,7 +45,7 @@ impl LinuxExit {
 #[async_trait]
 impl ExitHost for LinuxExit {
     async fn prepare(&self, spec: &ExitSpec) -> Result<(), ExitError> {
-        let _turn = self.turn.lock().await;
+        let mut warned = self.warned.lock().await;
         if !rights::may_change_network() {
             return Err(ExitError::NotPermitted);
         }
@@ -63,6 +64,9 @@ impl ExitHost for LinuxExit {
         };
         nft.apply(&rules::replacement(spec, &names(&note))).await?;
         for chain in nft.closed_by_others().await? {
+            if !warned.insert(chain.clone()) {
+                continue;
+            }
             tracing::warn!(
                 "the chain {chain} of nftables, which is not this node's, drops what is forwarded unless it says \
                  otherwise: if buyers reach nothing, let it accept what comes in or goes out by {}",
@@ -73,7 +77,7 @@ impl ExitHost for LinuxExit {
     }
 
     async fn open(&self, spec: &ExitSpec) -> Result<(), ExitError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.warned.lock().await;
         let interface = &spec.interface;
         let Some(forwards) = forwarding::get(interface).await? else {
             return Err(ExitError::NoInterface { interface: interface.clone() });
@@ -107,7 +111,7 @@ impl ExitHost for LinuxExit {
     }
 
     async fn remove(&self, interface: &str) -> Result<(), ExitError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.warned.lock().await;
         let Some(note) = self.read(interface).await? else { return Ok(()) };
         let nft = Nft::find(interface)?;
         let others = nft.opened_by_others().await?;

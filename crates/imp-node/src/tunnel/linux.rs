@@ -180,13 +180,17 @@ impl TunnelHost for LinuxTunnels {
 
     async fn clean_up(&self) -> Result<Vec<TakenDown>, TunnelError> {
         let up = self.up.lock().await;
-        let mut taken_down = Vec::new();
+        let (mut taken_down, mut first_error) = (Vec::new(), None);
         for note in self.notes.all().await? {
-            if !up.contains_key(&note.number) {
-                taken_down.push(self.clear(&note, None).await?);
+            if up.contains_key(&note.number) {
+                continue;
+            }
+            match self.clear(&note, None).await {
+                Ok(gone) => taken_down.push(gone),
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Ok(taken_down)
+        first_error.map_or(Ok(taken_down), Err)
     }
 
     fn missing(&self) -> Option<String> {

@@ -37,14 +37,12 @@ impl Town {
         let [buyer, seller, core] = ["buyer", "seller", "core"].map(Host::new);
         core.set("ipv4/ip_forward", "1");
         core.set("ipv6/conf/all/forwarding", "1");
-        for (host, here, there, name) in [
-            (&buyer, "192.0.2.10/24", "192.0.2.1", "wan"),
-            (&buyer, "192.168.1.5/24", "192.168.1.1", "lan"),
-            (&seller, "203.0.113.1/24", "203.0.113.9", "wan"),
+        for (host, name, here, there, end) in [
+            (&buyer, "wan", "192.0.2.10/24", "192.0.2.1", "buyer"),
+            (&buyer, "lan", "192.168.1.5/24", "192.168.1.1", "home"),
+            (&seller, "wan", "203.0.113.1/24", "203.0.113.9", "seller"),
         ] {
-            let end = there.replace(['.', ':'], "-");
-            let end = format!("c{}", &end[end.len().saturating_sub(9)..]);
-            cable((host, name), (&core, &end));
+            cable((host, name), (&core, end));
             host.ip(&format!("addr add {here} dev {name}"));
             core.ip(&format!("addr add {there}/24 dev {end}"));
             if name == "wan" {
@@ -52,7 +50,7 @@ impl Town {
             }
         }
         buyer.ip("addr add 2001:db8::10/64 dev wan nodad");
-        core.ip("addr add 2001:db8::1/64 dev c192-0-2-1 nodad");
+        core.ip("addr add 2001:db8::1/64 dev buyer nodad");
         core.ip("addr add 2001:db8:9::9/128 dev lo nodad");
         buyer.ip("-6 route add default via 2001:db8::1");
         for address in ["198.51.100.9", "10.50.0.9", "9.9.9.9"] {
@@ -226,6 +224,24 @@ fn with_leave_private_networks_go_through_and_dns_can_be_left_alone() {
     assert_eq!(town.buyer.seen_as("10.50.0.9:80"), None, "the seller does not carry it");
     assert_eq!(town.buyer.seen_as("192.168.1.1:80"), ip("192.168.1.5"), "the home's route is narrower");
     assert_eq!(town.dns(), BEFORE);
+    town.down(&tunnels, "impt0").unwrap();
+    town.assert_is(&before, "down");
+}
+
+#[test]
+fn a_seller_is_reached_by_ipv6_while_the_rest_of_it_is_stopped() {
+    if hosts::cannot_be_made() {
+        return;
+    }
+    let mut town = Town::new();
+    town.seller.ip("addr add 2001:db8:3::1/64 dev wan nodad");
+    town.core.ip("addr add 2001:db8:3::9/64 dev seller nodad");
+    town.seller.ip("-6 route add default via 2001:db8:3::9");
+    town.config.server = "[2001:db8:3::1]:51820".parse().unwrap();
+    let (before, tunnels) = (town.state(), town.tunnels());
+    town.up(&tunnels, town.spec()).unwrap();
+    assert_eq!(town.buyer.seen_as("198.51.100.9:80"), ip("203.0.113.1"));
+    assert_eq!(town.buyer.seen_as("[2001:db8:9::9]:80"), None);
     town.down(&tunnels, "impt0").unwrap();
     town.assert_is(&before, "down");
 }
