@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 13] = [
+const FORBIDDEN: [(&str, &[&str]); 16] = [
     ("node", &["tonic", "rusqlite", "ldk_node"]),
     (
         "api",
@@ -35,6 +35,66 @@ const FORBIDDEN: [(&str, &[&str]); 13] = [
             "crate::inbox",
             "crate::store",
             "crate::config",
+        ],
+    ),
+    (
+        "exit",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::outbox",
+            "crate::inbox",
+            "crate::store",
+            "crate::config",
+            "crate::vpn",
+            "crate::tunnel",
+            "crate::wireguard",
+        ],
+    ),
+    (
+        "tunnel",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::outbox",
+            "crate::inbox",
+            "crate::store",
+            "crate::config",
+            "crate::vpn",
+            "crate::exit",
+        ],
+    ),
+    (
+        "host",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::outbox",
+            "crate::inbox",
+            "crate::store",
+            "crate::config",
+            "crate::vpn",
+            "crate::exit",
+            "crate::tunnel",
+            "crate::wireguard",
         ],
     ),
     (
