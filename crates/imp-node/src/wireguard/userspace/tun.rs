@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::BytesMut;
 use gotatun::packet::{Ip, Packet, PacketBufPool};
 use gotatun::tun::{IpRecv, IpSend, MtuWatcher};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tun_rs::{AsyncDevice, GROTable, VIRTIO_NET_HDR_LEN};
 
@@ -104,10 +105,10 @@ impl IpRecv for TunReader {
 }
 
 impl TunWriter {
-    /// Starts the task that writes, in the runtime of the caller.
+    /// Starts the task that writes, in the runtime of the caller, with which it ends at the latest.
     pub(super) fn start(tun: Arc<AsyncDevice>, life: Life) -> Self {
         let waiting = Arc::new(Waiting::default());
-        tokio::spawn(write(tun, Arc::clone(&waiting), life));
+        Handle::current().spawn(write(tun, Arc::clone(&waiting), life));
         Self(waiting)
     }
 }
