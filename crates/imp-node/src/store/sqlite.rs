@@ -129,6 +129,10 @@ impl SqliteStore {
         self.lock().as_ref().map(|workers| workers.reader.clone()).ok_or(StoreError::Closed)
     }
 
+    fn scanner(&self) -> Result<Worker, StoreError> {
+        self.lock().as_ref().map(|workers| workers.scanner.clone()).ok_or(StoreError::Closed)
+    }
+
     async fn write<T, F>(&self, name: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -153,9 +157,9 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let scanner =
-            self.lock().as_ref().map(|workers| workers.scanner.clone()).ok_or(StoreError::Closed)?;
-        worker::answer(scanner.submit("scan", work)).await
+        // No handle is held while the answer is waited for: `close` waits until there is none.
+        let pending = self.scanner()?.submit("scan", work);
+        worker::answer(pending).await
     }
 }
 

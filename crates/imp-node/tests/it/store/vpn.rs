@@ -279,7 +279,7 @@ async fn a_change_is_made_with_its_messages_events_and_key_or_not_at_all() {
         key: Some(NewKey {
             method: "VpnService/AcceptVpn",
             key: "key".to_owned(),
-            request_digest: [7; 32],
+            request_digest: [n; 32],
             subject: vec![1],
             created: UnixMillis(5),
         }),
@@ -293,7 +293,10 @@ async fn a_change_is_made_with_its_messages_events_and_key_or_not_at_all() {
     assert_eq!((events(&store).await, store.counter("vpn_things").await), (1, Ok(1)));
 
     store.commit_inbox(InboxChange { vpn: vec![inbound(1)], ..InboxChange::default() }).await.unwrap();
-    assert!(matches!(store.commit_vpn(change(2)).await, Err(StoreError::Database(_))), "the key is used");
+    assert!(
+        matches!(store.commit_vpn(change(2)).await, Err(StoreError::Database(_))),
+        "the key is another request's"
+    );
     assert_eq!(store.vpn_inbound(9).await.unwrap().len(), 1);
     assert_eq!(store.vpn_contracts(UnixMillis(0)).await.unwrap().len(), 1);
     assert_eq!(store.message(id(2)).await, Ok(None));
