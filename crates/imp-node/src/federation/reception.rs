@@ -10,6 +10,7 @@ use imp_core::record::Service;
 use imp_core::socket::Offer;
 use imp_core::time::UnixMillis;
 use imp_core::vpn::Request;
+use imp_core::vpn::payload::MAX_PAYLOAD_BYTES;
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::peers::Peers;
@@ -147,11 +148,13 @@ impl Front {
     /// Keeps a message for the VPN, which takes it after the commit, or in the next run of the node.
     fn keep_for_vpn(&mut self, whole: Whole, repeated: bool, receipt: &mut Receipt) {
         let amount = whole.amount;
-        let Whole { sender, id, reply_to, text, payment, at, .. } = whole;
+        let Whole { sender, id, reply_to, mut text, payment, at, .. } = whole;
         let Some(hash) = payment else {
             tracing::error!(message = %id, from = %sender, "a message of the VPN has no payment in the store");
             return receipt.count.push("inbox_broken");
         };
+        // What is longer than any text of this service is read as too long when it is cut, too.
+        text.truncate(text.ceil_char_boundary(MAX_PAYLOAD_BYTES + 1));
         receipt.vpn = Some(VpnInbound { hash, sender, id, reply_to, text, amount, at, repeated });
         self.vpn_has_more = true;
     }

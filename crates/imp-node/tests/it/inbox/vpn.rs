@@ -151,6 +151,16 @@ async fn several_payments_for_one_message_count_together() {
 }
 
 #[tokio::test]
+async fn of_a_text_that_is_too_long_no_more_is_kept_than_shows_it() {
+    let mut bob = Bare::start(Rules::default(), false).await;
+    let part = |index| Header { part: Some(PartOf { index, count: 9 }), ..unordered(1) };
+    for index in 0..9 {
+        bob.pay(part(index), &"é".repeat(250)).await;
+    }
+    assert_eq!(bob.kept().await.pop().unwrap().text, "é".repeat(2_049));
+}
+
+#[tokio::test]
 async fn what_had_to_wait_for_its_turn_comes_with_its_payment_too() {
     let mut bob = Bare::start(Rules::default(), false).await;
     let first = bob.pay(header(1, 1, 0, 0), "first").await;
