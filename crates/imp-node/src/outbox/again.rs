@@ -17,9 +17,6 @@ use super::{Inner, News, Open, Outbox, Sent, failure, kept, unconfirmed};
 use crate::error::Error;
 use crate::store::outbox::{FullMessage, StoredMessage};
 
-/// Services that note what became of their messages, and send them anew.
-const OWN_NOTES: [Service; 2] = [Service::Federate, Service::Vpn];
-
 /// A message that is to be sent once more.
 struct Again {
     open: Open,
@@ -53,12 +50,9 @@ impl Outbox {
     /// Every one holds the word "failed".
     pub async fn retry(&self, id: MessageId) -> Result<Sent, Error> {
         let stored = self.inner.store.message(id).await.map_err(|error| Error::from(error).of_send())?;
-        if stored.is_some_and(|stored| {
-            OWN_NOTES.contains(&stored.message.service) && stored.state != MessageState::Settled
-        }) {
-            // What is noted of it would not know: its answer finds that nothing was asked, or a refund is paid twice.
-            let why = "it is one of federation or the VPN, which are sent anew: call what sent it";
-            return Err(refused(why).of_message(id));
+        let unsettled = stored.filter(|stored| stored.state != MessageState::Settled);
+        if let Some(instead) = unsettled.and_then(|stored| instead_of_retry(stored.message.service)) {
+            return Err(refused(instead).of_message(id));
         }
         let sent = self.complete(id, true, not_again).await;
         let sent = sent.and_then(|sent| match sent.state {
@@ -174,6 +168,18 @@ async fn send_again(inner: Arc<Inner>, again: Again) {
         Err(error) => Err(error.into()),
     };
     inner.conclude(open, sent);
+}
+
+/// Of services that note what became of their messages, and send them anew: what to do. What they noted would not know of
+/// another try: its answer finds that nothing was asked, or a refund is paid twice.
+const fn instead_of_retry(service: Service) -> Option<&'static str> {
+    match service {
+        Service::Federate => Some("it is one of federation: call RequestFederate or LeaveFederation"),
+        Service::Vpn => Some(
+            "it is one of the VPN: call RequestQuote, AcceptContract or RefreshContract; what is owed is sent by itself",
+        ),
+        Service::Message | Service::Socket | Service::Sign => None,
+    }
 }
 
 fn not_again(stored: &StoredMessage) -> Error {
