@@ -61,7 +61,7 @@ pub struct VpnChange {
     pub give_up: Vec<GiveUp>,
     /// Messages to send, as queued.
     pub answers: Vec<Answer>,
-    /// The key of the call that caused this.
+    /// The key of the call that caused this; where it is stored, for the same request, it names what was begun last.
     pub key: Option<NewKey>,
     /// Things to count.
     pub count: Vec<&'static str>,

@@ -10,7 +10,6 @@
 //! Lightning node is away.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,9 @@ use imp_core::time::UnixMillis;
 use imp_core::vpn::seller::Contract;
 use imp_core::vpn::{PresharedKey, PrivateKey, PublicKey, Reading};
 use ipnet::{IpNet, Ipv4Net};
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -274,6 +276,19 @@ impl Inner {
         }
     }
 
+    fn device_spec(&self) -> DeviceSpec {
+        let options = &self.options;
+        let address = Ipv4Net::new(options.tunnel_ip(), options.subnet.prefix_len());
+        DeviceSpec {
+            name: options.interface.clone(),
+            private_key: self.key.clone(),
+            listen_port: options.server_port,
+            addresses: address.into_iter().map(IpNet::V4).collect(),
+            mtu: options.mtu,
+            fwmark: None,
+        }
+    }
+
     /// Opens the device: closed for everything first, then there, then open for what buyers may reach.
     async fn open(&self) -> Result<Open, String> {
         let Self { devices, exit, .. } = self;
@@ -282,18 +297,16 @@ impl Inner {
         }
         let exit_spec = self.exit_spec();
         exit.prepare(&exit_spec).await.map_err(|error| error.to_string())?;
-        let options = &self.options;
-        let address = Ipv4Net::new(options.tunnel_ip(), options.subnet.prefix_len())
-            .map_err(|error| format!("vpn.subnet: {error}"))?;
-        let spec = DeviceSpec {
-            name: options.interface.clone(),
-            private_key: self.key.clone(),
-            listen_port: options.server_port,
-            addresses: vec![IpNet::V4(address)],
-            mtu: options.mtu,
-            fwmark: None,
+        let device = match devices.open(self.device_spec()).await {
+            Ok(device) => device,
+            Err(error) => {
+                if matches!(error, DeviceError::NameInUse { .. }) {
+                    // Somebody else's interface is not to have rules of this node.
+                    self.remove_rules().await;
+                }
+                return Err(error.to_string());
+            }
         };
-        let device = devices.open(spec).await.map_err(|error| error.to_string())?;
         if let Err(error) = exit.open(&exit_spec).await {
             device.close().await;
             return Err(error.to_string());
@@ -357,12 +370,28 @@ impl Inner {
             open.device.close().await;
         }
         self.saw(0, &[]);
+        if !is_interface(&self.options.interface) {
+            self.remove_rules().await;
+        }
+    }
+
+    async fn remove_rules(&self) {
         let interface = &self.options.interface;
-        if !is_interface(interface)
-            && let Err(error) = self.exit.remove(interface).await
-        {
+        if let Err(error) = self.exit.remove(interface).await {
             tracing::debug!(interface, "the exit's rules: {error}");
         }
+    }
+
+    /// Takes away what a killed run left, where nobody is to come in any more.
+    async fn clean_up(&self) {
+        if is_interface(&self.options.interface) {
+            // The one that is opened has no peers, and stands in the place of the one that was left.
+            match self.devices.open(self.device_spec()).await {
+                Ok(device) => device.close().await,
+                Err(error) => tracing::debug!(interface = self.options.interface, "not taken away: {error}"),
+            }
+        }
+        self.close(None).await;
     }
 
     /// Puts the rules of the exit anew from time to time.
@@ -393,7 +422,7 @@ async fn keep(inner: Arc<Inner>) {
         let pause = match &mut open {
             None if !is_needed => {
                 if !std::mem::replace(&mut is_clean, true) {
-                    inner.close(None).await;
+                    inner.clean_up().await;
                 }
                 inner.stands(Standing::default());
                 IDLE_LOOK_EVERY
@@ -521,7 +550,9 @@ pub(super) fn reading(peer: &PeerStatus, before: Option<UnixMillis>, now: UnixMi
     Reading { rx_bytes: peer.rx_bytes, tx_bytes: peer.tx_bytes, last_handshake }
 }
 
-/// Whether this machine has an interface of this name.
+/// Whether this machine has an interface of this name; also where that cannot be found out.
 fn is_interface(name: &str) -> bool {
-    Path::new("/sys/class/net").join(name).exists()
+    let found = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
+        .and_then(|socket| name_to_index(socket, name));
+    !matches!(found, Err(Errno::NODEV))
 }

@@ -25,6 +25,9 @@ const INBOUND_AT_ONCE: usize = 64;
 /// The longest that this sleeps: the clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// The longest that this sleeps while time changes nothing.
+const IDLE_SLEEP: Duration = Duration::from_secs(30);
+
 /// How long a seller's device may take to open before what came in is looked at without it.
 const DEVICE_OPENS: Duration = Duration::from_secs(10);
 
@@ -61,9 +64,11 @@ async fn work(inner: &Arc<Inner>) -> Result<(), Error> {
     }
     inner.look_at_pending().await?;
     let mut trimmed = Instant::now();
+    let mut has_arrived = true;
     loop {
-        inner.set_terms().await;
-        while inner.take_inbound().await? {}
+        while has_arrived {
+            has_arrived = inner.take_inbound().await?;
+        }
         inner.meter().await?;
         inner.turn().await?;
         if trimmed.elapsed() >= TRIM_EVERY {
@@ -72,7 +77,7 @@ async fn work(inner: &Arc<Inner>) -> Result<(), Error> {
         }
         let pause = inner.pause().await;
         tokio::select! {
-            () = inner.arrived.notified() => {}
+            () = inner.arrived.notified() => has_arrived = true,
             () = inner.changed.notified() => {}
             () = inner.look_again.notified() => inner.look_at_pending().await?,
             _ = looks.changed() => {}
@@ -87,15 +92,6 @@ async fn work(inner: &Arc<Inner>) -> Result<(), Error> {
 }
 
 impl Inner {
-    /// What this node sells may change with its device.
-    async fn set_terms(&self) {
-        let terms = self.terms();
-        let mut memory = self.memory.lock().await;
-        if *memory.book.terms() != terms {
-            memory.book.set_terms(terms);
-        }
-    }
-
     /// Takes the oldest of what came in. Says whether there was anything.
     async fn take_inbound(&self) -> Result<bool, Error> {
         let rows = self.store.vpn_inbound(INBOUND_AT_ONCE).await?;
@@ -145,6 +141,8 @@ impl Inner {
         let blocked = self.is_blocked(row.sender).await;
         let direct = self.direct([row.sender]).await;
         let mut memory = self.memory.lock().await;
+        // They change with the device.
+        memory.book.set_terms(self.terms());
         let step =
             self.decide(&direct, |moment| memory.book.take(&incoming(row, blocked), request, moment))?;
         let decision = Decision { handled: vec![row.hash], ..step.into() };
@@ -298,8 +296,10 @@ impl Inner {
         let memory = self.memory.lock().await;
         let next = [memory.book.next_deadline(), memory.purchases.next_deadline()];
         let next: Option<UnixMillis> = next.into_iter().flatten().min();
-        let pause = next.map_or(LONGEST_SLEEP, |next| next.since(self.clock.now()).min(LONGEST_SLEEP));
-        pause.max(Duration::from_millis(1))
+        // What is far away now may be near once the clock is set.
+        next.map_or(IDLE_SLEEP, |next| {
+            next.since(self.clock.now()).clamp(Duration::from_millis(1), LONGEST_SLEEP)
+        })
     }
 }
 

@@ -15,17 +15,17 @@ use imp_lightning::{Keysend, LightningEvent, LightningNode, Network};
 use crate::lab::{TestNode, network, wait_for};
 
 /// A node without a daemon, which pays whatever it likes.
-struct Stranger {
-    node: Arc<FakeNode>,
+pub(crate) struct Stranger {
+    pub(crate) node: Arc<FakeNode>,
     next: u8,
 }
 
 impl Stranger {
-    fn new(network: &FakeNetwork, name: &str) -> Self {
+    pub(crate) fn new(network: &FakeNetwork, name: &str) -> Self {
         Self { node: network.node(name), next: 0 }
     }
 
-    fn preimage(&mut self) -> Preimage {
+    pub(crate) fn preimage(&mut self) -> Preimage {
         self.next += 1;
         let mut bytes = *self.node.id().as_bytes().last_chunk().unwrap();
         bytes[0] = self.next;
@@ -37,7 +37,7 @@ impl Stranger {
         self.envelope_of(messages(), to, header, chunk, preimage).await
     }
 
-    async fn envelope_of(
+    pub(crate) async fn envelope_of(
         &self,
         record_type: RecordType,
         to: NodeId,
@@ -86,11 +86,11 @@ fn messages() -> RecordType {
     RecordTable::default().record_type(Service::Message)
 }
 
-fn id(n: u8) -> MessageId {
+pub(crate) fn id(n: u8) -> MessageId {
     MessageId::from_random([n; 16])
 }
 
-fn header(n: u8, stream: u32, seq: u32, floor_back: u16) -> Header {
+pub(crate) fn header(n: u8, stream: u32, seq: u32, floor_back: u16) -> Header {
     Header { id: id(n), stream, seq, floor_back, part: None, reply_to: None, unordered: false }
 }
 

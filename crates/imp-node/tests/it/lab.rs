@@ -4,14 +4,16 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use imp_core::id::{MessageId, NodeId};
+use imp_core::time::UnixMillis;
 use imp_lightning::LightningNode;
 use imp_lightning::fake::{FakeNetwork, FakeOptions};
 use imp_node::error::Error;
 use imp_node::node::{NodeOptions, Ports, Services};
-use imp_node::runtime::clock::SystemClock;
+use imp_node::runtime::clock::{Clock, SystemClock};
 use imp_node::runtime::tasks::Tasks;
 use imp_node::service::messaging::SendMessage;
 use imp_node::store::journal::{Bite, JournalEvent, ServiceSet};
@@ -39,8 +41,26 @@ pub(crate) struct TestNode {
     pub(crate) store: SqliteStore,
     running: Option<(Runtime, Services)>,
     options: NodeOptions,
+    clock: SetClock,
     tasks: Tasks,
     killed: bool,
+}
+
+/// The machine's clock, which tests can set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SetClock(Arc<AtomicI64>);
+
+impl SetClock {
+    /// Sets it by so much, forward or back.
+    pub(crate) fn step(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(SystemClock.now().0.saturating_add_signed(self.0.load(Ordering::SeqCst)))
+    }
 }
 
 /// The whole journal in one bite.
@@ -53,13 +73,25 @@ impl TestNode {
 
     pub(crate) async fn start_with(network: &FakeNetwork, name: &str, options: NodeOptions) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(network, name, dir, options, None).await
+        Self::start_in(network, name, dir, options, SetClock::default(), None).await
     }
 
     /// A node whose store dies; it may do so while the node starts.
     pub(crate) async fn start_dying(network: &FakeNetwork, name: &str, crash: Crash) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(network, name, dir, options(), Some(crash)).await
+        Self::start_in(network, name, dir, options(), SetClock::default(), Some(crash)).await
+    }
+
+    /// A node with a clock that tests set, and perhaps a store that dies.
+    pub(crate) async fn start_at(
+        network: &FakeNetwork,
+        name: &str,
+        options: NodeOptions,
+        clock: SetClock,
+        crash: Option<Crash>,
+    ) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(network, name, dir, options, clock, crash).await
     }
 
     async fn start_in(
@@ -67,6 +99,7 @@ impl TestNode {
         name: &str,
         dir: Arc<TempDir>,
         options: NodeOptions,
+        clock: SetClock,
         crash: Option<Crash>,
     ) -> Self {
         let lightning = network.restart(name);
@@ -77,7 +110,7 @@ impl TestNode {
         let ports = Ports {
             store: Arc::new(store.clone()),
             lightning,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(clock.clone()),
             tasks: Tasks::new(),
             vpn_keys: PrivateKeys::load(&store).await.unwrap(),
             vpn_station: None,
@@ -92,6 +125,7 @@ impl TestNode {
             store,
             running: None,
             options,
+            clock,
             tasks,
             killed: false,
         };
@@ -135,14 +169,14 @@ impl TestNode {
 
     pub(crate) async fn restart_with(mut self, options: NodeOptions) -> Self {
         self.kill();
-        let dir = Arc::clone(&self.dir);
-        Self::start_in(&self.network, &self.name, dir, options, None).await
+        let (dir, clock) = (Arc::clone(&self.dir), self.clock.clone());
+        Self::start_in(&self.network, &self.name, dir, options, clock, None).await
     }
 
     pub(crate) async fn restart_dying(mut self, crash: Crash) -> Self {
         self.kill();
-        let (dir, options) = (Arc::clone(&self.dir), self.options.clone());
-        Self::start_in(&self.network, &self.name, dir, options, Some(crash)).await
+        let (dir, options, clock) = (Arc::clone(&self.dir), self.options.clone(), self.clock.clone());
+        Self::start_in(&self.network, &self.name, dir, options, clock, Some(crash)).await
     }
 
     /// Begins to send, on the node's own runtime; nothing comes of it where the node dies first.

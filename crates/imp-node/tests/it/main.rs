@@ -6,7 +6,9 @@
 mod config;
 mod crash;
 mod edge;
+mod exit;
 mod federate;
+mod hosts;
 mod impd;
 mod inbox;
 mod kept;
@@ -22,5 +24,7 @@ mod socket;
 mod start;
 mod store;
 mod tries;
+mod tunnel;
 mod udp;
+mod vpn;
 mod wallet;

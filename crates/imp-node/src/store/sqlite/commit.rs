@@ -46,7 +46,7 @@ impl Consequences {
             outbox::insert_answer(connection, answer)?;
         }
         if let Some(key) = &self.key {
-            idempotency::insert(connection, key)?;
+            idempotency::put(connection, key)?;
         }
         for name in &self.count {
             inbox::count(connection, name)?;

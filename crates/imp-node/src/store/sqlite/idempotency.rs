@@ -78,6 +78,16 @@ impl IdempotencyStore for SqliteStore {
     }
 }
 
+/// Stores a key within a transaction, or has the one that is there name what the same request began once more.
+pub(super) fn put(connection: &Connection, key: &NewKey) -> Result<(), StoreError> {
+    let led_on = connection
+        .prepare_cached(
+            "UPDATE idempotency_key SET subject = ?4 WHERE method = ?1 AND key = ?2 AND request_digest = ?3",
+        )?
+        .execute(params![key.method, key.key, key.request_digest, key.subject])?;
+    if led_on == 0 { insert(connection, key) } else { Ok(()) }
+}
+
 /// Stores a key within a transaction.
 pub(super) fn insert(connection: &Connection, key: &NewKey) -> Result<(), StoreError> {
     connection
