@@ -4,10 +4,10 @@ use std::env;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use imp_devnet::netns;
 use imp_node::wireguard::{DeviceChoice, DeviceMaker, Host};
+use tokio::time::Instant;
 
 use crate::control;
 use crate::lab::{Kind, Lab};

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use imp_core::vpn::{PresharedKey, PrivateKey};
 use imp_devnet::netns::{self, Namespace};
@@ -13,6 +13,7 @@ use imp_node::wireguard::{
 };
 use ipnet::IpNet;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 /// How long a state may take to come about.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

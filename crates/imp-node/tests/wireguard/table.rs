@@ -1,9 +1,10 @@
 //! What a device has, and what it says about it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use imp_core::vpn::PublicKey;
 use imp_node::wireguard::DeviceError;
+use tokio::time::Instant;
 
 use crate::lab::{Lab, networks, new_key, peer, spec};
 
