@@ -314,6 +314,29 @@ class TestDocumentation:
         assert "undefined" not in page.call(self.RESULT, "WatchRelays")
         alice.post(f"/v1/socket/relays/{relay}/stop").answer()
 
+    def test_a_file_is_offered_and_not_shown(self, page):
+        page.evaluate("""{
+          const [ask, headers] = [window.fetch, {"content-disposition": 'attachment; filename="imp-0a1b.conf"'}];
+          const file = () => new Response("PrivateKey = secret", {headers});
+          window.fetch = async (path, ...rest) => path.endsWith("/config") ? file() : ask(path, ...rest);
+        }""")
+        page.call(self.TRY, "GetVpnConfig", {"nonce": "0a1b"})
+        wait_for("the question", lambda: page.evaluate("document.querySelector('#confirm').open"))
+        page.evaluate("document.querySelector('#confirm-yes').click()")
+        self.shown(page, "GetVpnConfig", "Save imp-0a1b.conf")
+        assert "secret" not in page.evaluate("document.body.innerText")
+        link = "document.querySelector('#GetVpnConfig .result a')"
+        assert page.evaluate(f"{link}.download") == "imp-0a1b.conf"
+        assert page.evaluate(f"{link}.href").startswith("blob:")
+        assert page.complaints() == []
+
+    def test_a_file_that_is_refused_says_why(self, page, word):
+        page.call(self.TRY, "GetVpnQr", {"nonce": word})
+        wait_for("the question", lambda: page.evaluate("document.querySelector('#confirm').open"))
+        page.evaluate("document.querySelector('#confirm-yes').click()")
+        self.shown(page, "GetVpnQr", "404")
+        assert word in page.call(self.RESULT, "GetVpnQr")
+
     def test_what_others_send_is_shown_and_does_nothing(self, alice, bob, page, text):
         page.call(self.TRY, "Subscribe", {})
         self.shown(page, "Subscribe", "listening")
