@@ -268,6 +268,11 @@ impl TestNode {
         self.store.is_dead()
     }
 
+    /// The store of a node that was killed, once more.
+    pub(crate) fn reopened(&self) -> SqliteStore {
+        open(self.dir.path(), None)
+    }
+
     /// The node's database, for what its store does not do.
     pub(crate) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.dir.path().join("imp.db")).unwrap()

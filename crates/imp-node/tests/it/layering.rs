@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the daemon, and what none of their files may name.
-const FORBIDDEN: [(&str, &[&str]); 16] = [
+const FORBIDDEN: [(&str, &[&str]); 17] = [
     ("node", &["tonic", "rusqlite", "ldk_node"]),
     (
         "api",
@@ -95,6 +95,20 @@ const FORBIDDEN: [(&str, &[&str]); 16] = [
             "crate::exit",
             "crate::tunnel",
             "crate::wireguard",
+        ],
+    ),
+    (
+        "vpn",
+        &[
+            "tonic",
+            "axum",
+            "rusqlite",
+            "ldk_node",
+            "imp_lightning",
+            "crate::api",
+            "crate::node",
+            "crate::service",
+            "crate::config",
         ],
     ),
     (
