@@ -44,7 +44,8 @@ Usage: cargo xtask <command>
   help            This text";
 
 /// What tests across network namespaces run, see `crates/imp-devnet/tests/{udp,vpn}`.
-const NETWORKING: [debian::Program; 6] = [
+const NETWORKING: [debian::Program; 7] = [
+    ("curl", "curl"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("iperf3", "iperf3"),

@@ -11,7 +11,7 @@ use imp_api::proto::imp::node::v1::{
     Channel, GetNodeRequest, GetNodeResponse, ListChannelsRequest, SyncChainRequest,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::dir;
 use super::hosts::TUNNEL_NETWORK;
@@ -21,6 +21,9 @@ use crate::netns::Namespace;
 
 /// How often a state is looked at that is waited for.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How long a node may take to say who it is, before it is asked over another connection.
+const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a node may take for an answer that needs no other node.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
@@ -144,9 +147,12 @@ impl NodeSpec {
     /// Connects to the node and asks who it is, again and again until it answers. Safe to cancel.
     pub(super) async fn answers(&self) -> GetNodeResponse {
         loop {
-            if let Ok(client) = Client::connect(&self.ports.grpc.to_string()).await
-                && let Ok(node) = client.get_node(GetNodeRequest {}).await
-            {
+            let asked = async {
+                let client = Client::connect(&self.ports.grpc.to_string()).await?;
+                client.get_node(GetNodeRequest {}).await
+            };
+            // One that is taken by a forward before the node is there need not end by itself.
+            if let Ok(Ok(node)) = timeout(FIRST_ANSWER_PATIENCE, asked).await {
                 return node;
             }
             sleep(LOOK_INTERVAL).await;
@@ -244,9 +250,12 @@ mod tests {
             name: "alice".to_owned(),
             data_dir: "/tmp/a \"net\"/alice".into(),
             ports: NodePorts { grpc: addr(1), http: addr(2), lightning: addr(3) },
+            host: None,
+            sells_at: None,
         };
         let config =
             spec.config(addr(4), Path::new("/tmp/cookie"), &["http://localhost:8000".to_owned()]).unwrap();
+        assert!(!config.contains("vpn:"), "nothing but what it needs");
         for line in [
             r#"data_dir: "/tmp/a \"net\"/alice""#,
             "  grpc_addr: 127.0.0.1:1",
@@ -263,6 +272,27 @@ mod tests {
     }
 
     #[test]
+    fn on_a_host_of_its_own_a_node_has_dns_servers_of_its_own_and_the_last_one_sells() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut spec = NodeSpec {
+            name: "bob".to_owned(),
+            data_dir: "/tmp/bob".into(),
+            ports: NodePorts { grpc: addr, http: addr, lightning: addr },
+            host: Some(Namespace::here()),
+            sells_at: None,
+        };
+        let section = |spec: &NodeSpec| spec.config(addr, Path::new("/tmp/cookie"), &[]).unwrap();
+        let bought = section(&spec);
+        assert!(bought.ends_with("vpn:\n  resolv_conf: \"/tmp/bob/resolv.conf\"\n"), "{bought}");
+        spec.sells_at = Some([203, 0, 113, 2].into());
+        let sold = section(&spec);
+        assert!(
+            sold.ends_with("  sell: true\n  server_ip: 203.0.113.2\n  subnet: 10.157.83.0/24\n"),
+            "{sold}"
+        );
+    }
+
+    #[test]
     fn last_words_come_from_the_log_if_there_are_no_others() {
         let temp = tempfile::tempdir().unwrap();
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -270,6 +300,8 @@ mod tests {
             name: "alice".to_owned(),
             data_dir: temp.path().to_owned(),
             ports: NodePorts { grpc: addr, http: addr, lightning: addr },
+            host: None,
+            sells_at: None,
         };
         assert!(spec.last_words().contains("wrote nothing"));
         std::fs::write(temp.path().join("log.txt"), "logged\n").unwrap();

@@ -31,7 +31,7 @@ pub struct Options {
     /// Which nodes have channels with each other.
     pub topology: Topology,
     /// Put each node on a host of its own (see [`netns`](crate::netns)), and have the last one sell a VPN into an internet
-    /// that only its host reaches, at [`INTERNET`](super::INTERNET). Needs a [`launcher`](Self::launcher).
+    /// that only its host reaches, at [`INTERNET`](super::INTERNET). Linux only.
     pub vpn: bool,
     /// Origins of web pages that may call the nodes, such as `http://localhost:8000`.
     pub allowed_origins: Vec<String>,

@@ -2,11 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::Namespace;
+
+/// Pause after a connection that could not be taken.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes connections on one host and makes them on another. Ends when dropped.
 #[derive(Debug)]
@@ -20,8 +25,17 @@ impl Forward {
         let listener = from.0.listen(from.1)?;
         let (host, target) = (into.0.clone(), into.1);
         let task = tokio::spawn(async move {
-            while let Ok((taken, _)) = listener.accept().await {
-                tokio::spawn(carry(taken, host.clone(), target));
+            loop {
+                match listener.accept().await {
+                    Ok((taken, _)) => {
+                        tokio::spawn(carry(taken, host.clone(), target));
+                    }
+                    // One that was given up meanwhile, or too many files that are open for the moment.
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection is not taken");
+                        sleep(PAUSE).await;
+                    }
+                }
             }
         });
         Ok(Self { task })

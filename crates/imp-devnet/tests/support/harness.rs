@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 /// What one case may take. A wait that fails is over before, and says what it waited for.
-const CASE_PATIENCE: Duration = Duration::from_secs(150);
+const CASE_PATIENCE: Duration = Duration::from_secs(200);
 
 /// A case that runs.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use imp_api::client::Client;
+use imp_api::proto::imp::messaging::v1::ListMessagesRequest;
 use imp_devnet::devnet::{Devnet, NodeInfo, Options, Ports, Report, Topology, built_program};
 use imp_devnet::netns::{Namespace, cable};
 use rustix::process::{Pid, Signal, kill_process};
@@ -155,6 +156,31 @@ impl Lab {
         self.settings.write(name, settings).unwrap();
         self.net.start_node(name).await.unwrap();
         self.net.wait_usable(PATIENCE).await.unwrap();
+    }
+
+    /// Starts a node that has ended, with these settings besides those of the net. Tells whether it can pay, or has died
+    /// before it could.
+    pub(crate) async fn start_or_die(&self, name: &str, settings: &[(&str, &str)]) -> bool {
+        self.settings.write(name, settings).unwrap();
+        self.net.start_node(name).await.unwrap();
+        let died = async {
+            wait_for("a process", || async { self.node(name).pid.map(drop) }).await;
+            self.wait_gone(name).await;
+        };
+        tokio::select! {
+            usable = self.net.wait_usable(PATIENCE) => { usable.unwrap(); true }
+            () = died => false,
+        }
+    }
+
+    /// Waits until a node has nothing to send.
+    pub(crate) async fn wait_calm(&self, name: &str) {
+        let open = ListMessagesRequest { state: "queued,sending".to_owned(), ..Default::default() };
+        let is_calm = || async {
+            let open = self.client(name).await.list_messages(open.clone()).await.ok()?;
+            open.messages.is_empty().then_some(())
+        };
+        wait_for(&format!("{name} has nothing to send"), is_calm).await;
     }
 
     /// Starts a node anew, with these settings besides those of the net.

@@ -1,6 +1,7 @@
 //! The tools that people have: `wireguard-go` and `wg`, with the file that a node gives for a contract.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -28,6 +29,7 @@ pub(crate) struct Tools {
     device: Child,
     host: Namespace,
     name: String,
+    stripped: String,
 }
 
 impl Tools {
@@ -37,18 +39,18 @@ impl Tools {
         let mut device = host.command("wireguard-go");
         // Set, it would stay when it is left alone; nothing else of the environment matters.
         device.args(["-f", &name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let tools = Self { device: device.spawn().unwrap(), host, name };
+        let mut tools = Self { device: device.spawn().unwrap(), host, name, stripped: String::new() };
         let socket = format!("/var/run/wireguard/{}.sock", tools.name);
         wait_for("the device of wireguard-go", || async { Path::new(&socket).exists().then_some(()) }).await;
 
         let text = lab.config_file(deal).await;
         let folder = tempfile::tempdir().unwrap();
-        let (file, stripped) = (folder.path().join("tunnel.conf"), folder.path().join("stripped"));
+        let file = folder.path().join("tunnel.conf");
         fs::write(&file, &text).unwrap();
         let strip = tools.host.command("wg-quick").arg("strip").arg(&file).output().unwrap();
         assert!(strip.status.success(), "{}", String::from_utf8_lossy(&strip.stderr));
-        fs::write(&stripped, &strip.stdout).unwrap();
-        lab.run(deal.buyer, "wg", &["setconf", &tools.name, stripped.to_str().unwrap()]);
+        tools.stripped = String::from_utf8(strip.stdout).unwrap();
+        tools.begin_anew();
 
         let value = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='));
@@ -62,6 +64,16 @@ impl Tools {
             tools.ip(&format!("route add {half} dev {}", tools.name));
         }
         tools
+    }
+
+    /// Has the device agree with its peer on keys again now, which it would do by itself 15 seconds after it has sent
+    /// something that was not answered.
+    pub(crate) fn begin_anew(&self) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(self.stripped.as_bytes()).unwrap();
+        let setconf =
+            self.host.command("wg").args(["setconf", &self.name]).arg(file.path()).output().unwrap();
+        assert!(setconf.status.success(), "{}", String::from_utf8_lossy(&setconf.stderr));
     }
 
     fn ip(&self, args: &str) {

@@ -48,6 +48,7 @@ pub(crate) async fn peers_that_somebody_changed_by_hand_are_put_right(lab: Arc<L
     };
     wait_for("its own address", right).await;
     assert!(moved.elapsed() < SOON, "it took {:?}", moved.elapsed());
+    tunnel.begin_anew();
     wait_through(&lab.host("alice")).await;
     drop(tunnel);
 }

@@ -33,6 +33,7 @@ pub(crate) async fn rules_outlive_a_crash_and_go_with_a_stop(lab: Arc<Lab>) {
     assert!(tables(&lab).contains(TABLE), "rules stand while nobody minds them");
     assert!(is_cut_off(&alice).await);
     lab.start_node(SELLER, &[]).await;
+    tunnel.begin_anew();
     wait_through(&alice).await;
 
     lab.end(SELLER, Signal::TERM).await;
@@ -43,11 +44,13 @@ pub(crate) async fn rules_outlive_a_crash_and_go_with_a_stop(lab: Arc<Lab>) {
 
     // A stop after a crash puts back what the run before has changed.
     lab.start_node(SELLER, &[]).await;
+    tunnel.begin_anew();
     wait_through(&alice).await;
     lab.end(SELLER, Signal::KILL).await;
     assert_ne!(forwarding(&seller), ["0"; 5]);
     lab.start_node(SELLER, &[("IMP_VPN_SELL", "false")]).await;
     // It sells no more, and carries what it sold.
+    tunnel.begin_anew();
     wait_through(&alice).await;
     lab.end(SELLER, Signal::TERM).await;
     assert_eq!(forwarding(&seller), ["0"; 5]);
