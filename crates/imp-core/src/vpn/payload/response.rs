@@ -1,5 +1,7 @@
 //! What a seller sends to a buyer, and what either node tells its own programs.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::text::{Fields, Object};
@@ -49,12 +51,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Its word in events: "time" or "data".
+    /// Its word: "time" or "data".
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Time => "time",
             Self::Data => "data",
         }
+    }
+}
+
+impl FromStr for EndReason {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Time, Self::Data].into_iter().find(|reason| reason.as_str() == text).ok_or(())
     }
 }
 
@@ -99,7 +109,8 @@ pub enum Response {
         /// Seconds that are left.
         remaining_secs: u64,
     },
-    /// A contract has ended. Never sent.
+    /// A contract has ended. A seller sends it where no data is left, which its buyer may not see; else a node tells its own
+    /// programs.
     Expired {
         /// The contract.
         nonce: Nonce,
@@ -146,6 +157,10 @@ impl Response {
                 amount_sat: fields.number("amount", &(0..=MAX_SAT))?,
                 received_sat: fields.number("received", &(0..=MAX_SAT))?,
                 reason: fields.reason()?,
+            }),
+            Some("EXPIRED") => Ok(Self::Expired {
+                nonce: fields.nonce()?,
+                reason: fields.value("reason", "\"time\" or \"data\"")?,
             }),
             Some("REFUSED") => Ok(Self::Refused { reason: fields.reason()? }),
             _ => Err(PayloadError::UnknownType),

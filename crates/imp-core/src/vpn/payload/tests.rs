@@ -89,6 +89,14 @@ fn responses_have_one_text_each() {
             Response::Refused { reason: "not selling".to_owned() },
             r#"{"recordId":"VPN_RESPONSE","type":"REFUSED","reason":"not selling"}"#,
         ),
+        (
+            Response::Expired { nonce: nonce(), reason: EndReason::Data },
+            r#"{"recordId":"VPN_RESPONSE","type":"EXPIRED",~,"reason":"data"}"#,
+        ),
+        (
+            Response::Expired { nonce: nonce(), reason: EndReason::Time },
+            r#"{"recordId":"VPN_RESPONSE","type":"EXPIRED",~,"reason":"time"}"#,
+        ),
     ];
     for (response, text) in responses {
         let text = with_nonce(text);
@@ -106,14 +114,6 @@ fn what_a_node_tells_its_own_programs_names_the_other_node_and_is_not_taken_from
         (
             Response::Expiring { nonce: nonce(), remaining_secs: 300 },
             r#"{"recordId":"VPN_RESPONSE","type":"EXPIRING",~,"remaining_secs":"300","node":"#,
-        ),
-        (
-            Response::Expired { nonce: nonce(), reason: EndReason::Time },
-            r#"{"recordId":"VPN_RESPONSE","type":"EXPIRED",~,"reason":"time","node":"#,
-        ),
-        (
-            Response::Expired { nonce: nonce(), reason: EndReason::Data },
-            r#"{"recordId":"VPN_RESPONSE","type":"EXPIRED",~,"reason":"data","node":"#,
         ),
         (
             Response::Unanswered { nonce: nonce() },
@@ -299,6 +299,15 @@ fn each_field_of_a_text_must_be_there() {
             let without = serde_json::Value::Object(without).to_string();
             assert_eq!(Payload::parse(&without), Err(PayloadError::Missing { field: field_name(key) }));
         }
+    }
+}
+
+#[test]
+fn an_end_has_one_of_two_reasons() {
+    for reason in ["", "Data", "data ", "refund"] {
+        let text = with_nonce(r#"{"recordId":"VPN_RESPONSE","type":"EXPIRED",~,"reason":"?"}"#);
+        let error = Payload::parse(&text.replace('?', reason)).unwrap_err();
+        assert_eq!(error.to_string(), "reason is not \"time\" or \"data\"");
     }
 }
 

@@ -8,7 +8,9 @@ use imp_core::vpn::payload::{
     DURATION_SECS, LEFT_SECS, LIMIT_BYTES, MAX_REASON_BYTES, MAX_SAT, PRICE_SAT, TIME_SECS, VALID_SECS,
 };
 use imp_core::vpn::reach::canonical;
-use imp_core::vpn::{Config, Limits, Nonce, PresharedKey, PrivateKey, PublicKey, Quote, Request, Response};
+use imp_core::vpn::{
+    Config, EndReason, Limits, Nonce, PresharedKey, PrivateKey, PublicKey, Quote, Request, Response,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::collection::vec;
 use proptest::option;
@@ -75,6 +77,8 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
             }
         ),
         reason().prop_map(|reason| Response::Refused { reason }),
+        (nonce(), prop_oneof![Just(EndReason::Time), Just(EndReason::Data)])
+            .prop_map(|(nonce, reason)| Response::Expired { nonce, reason }),
     ]
 }
 
