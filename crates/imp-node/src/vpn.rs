@@ -246,6 +246,7 @@ fn terms(options: &VpnOptions, station: &Station, address: &OwnAddress) -> Terms
     let seller = &options.seller;
     Terms {
         selling: options.active && seller.sell && station.is_open(),
+        carrying: station.is_open(),
         price_sat: seller.price_sat,
         duration_secs: seller.duration.as_secs(),
         rest: seller.rest,

@@ -32,10 +32,13 @@ pub struct Incoming<'m> {
 pub enum End {
     /// It is paid for, since then.
     Settled(UnixMillis),
-    /// It is definitely not paid for. So ends, too, what was never taken in by the outbox.
+    /// It is definitely not paid for.
     Failed,
     /// Nobody can tell whether it is.
     Unknown,
+    /// The outbox knows no such message. A payment of a buyer is noted before the outbox takes it in, so it was never made;
+    /// an answer of a seller is noted together with the outbox's row, so that was forgotten, and nobody can tell.
+    Missing,
 }
 
 /// In what a decision is made: the time, chance and channels.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::ALLOWANCE_FEE_LIMIT;
 use crate::amount::Msat;
 use crate::id::{MessageId, NodeId};
 
@@ -17,9 +18,9 @@ pub struct Post {
     pub body: String,
     /// The message that it answers.
     pub reply_to: Option<MessageId>,
-    /// Satoshis that go with it, at least 1.
+    /// Satoshis that go with it; 0 for the least that its parts take, which is 1 for each payment that it is made of.
     pub amount_sat: u64,
-    /// What it may cost besides; nothing for what the configuration allows.
+    /// What each of its payments may cost besides; nothing for what the configuration allows.
     pub fee_limit: Option<Msat>,
     /// How long it is tried again; nothing for one try.
     pub keep: Option<Duration>,
@@ -40,6 +41,27 @@ pub struct Note {
     pub data: String,
     /// Satoshis that came with it.
     pub amount_sat: u64,
+}
+
+impl Post {
+    /// A message that nobody here asked for and nobody paid for: one try, at the cost of the allowance for answers.
+    pub(super) const fn from_allowance(
+        id: MessageId,
+        to: NodeId,
+        body: String,
+        reply_to: Option<MessageId>,
+    ) -> Self {
+        Self {
+            id,
+            to,
+            body,
+            reply_to,
+            amount_sat: 0,
+            fee_limit: Some(ALLOWANCE_FEE_LIMIT),
+            keep: None,
+            from_allowance: true,
+        }
+    }
 }
 
 /// Without the text, which may hold keys.

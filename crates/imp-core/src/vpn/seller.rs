@@ -43,10 +43,11 @@ pub const MAX_OFFERS: usize = 10_000;
 /// How long a CONFIG or a REFRESHED is tried.
 pub const ANSWER_TRIED: Duration = Duration::from_secs(15 * 60);
 
-/// How long a REFUND is tried before another one is made.
+/// How long a REFUND is tried before another one is made, where others forward it.
 pub const REFUND_TRIED: Duration = crate::kept::LONGEST_KEEP;
 
-/// The pause before that.
+/// How long it is tried over a channel with the buyer, which may have nothing on this side; and the pause before another
+/// one is made.
 pub const REFUND_PAUSE: Duration = Duration::from_secs(3600);
 
 /// What is less is not sent back, in satoshis: fees would take too much of it.
@@ -57,6 +58,12 @@ pub const REPEAT_PAUSE: Duration = Duration::from_secs(20);
 
 /// How long a buyer can have an answer repeated.
 pub const ANSWERS_KEPT: Duration = Duration::from_secs(26 * 3600);
+
+/// The most that a payment in answer to one of so much may cost, in satoshis: 2 in a hundred, or 1.
+const fn fee_limit_sat(amount_sat: u64) -> u64 {
+    let part_sat = amount_sat / 50;
+    if part_sat == 0 { 1 } else { part_sat }
+}
 
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,9 @@ enum Op {
     Sell {
         on: bool,
     },
+    Carry {
+        on: bool,
+    },
     Rest {
         secs: u64,
     },
@@ -144,6 +147,7 @@ fn step(world: &mut World, keys: &[PublicKey], op: Op) {
         Op::Pass { secs } => world.pass(Duration::from_secs(secs.into())),
         Op::Jump { secs } => world.jump(secs),
         Op::Sell { on } => world.set_selling(on),
+        Op::Carry { on } => world.set_carrying(on),
         Op::Rest { secs } => world.set_rest(Duration::from_secs(secs)),
         Op::Direct { on } => world.direct = on,
         Op::Allowance { on } => world.allowance = on,
@@ -180,6 +184,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..8_000_u32).prop_map(|secs| Op::Pass { secs }),
         1 => (-10_000..10_000_i32).prop_map(|secs| Op::Jump { secs }),
         1 => any::<bool>().prop_map(|on| Op::Sell { on }),
+        1 => prop::bool::weighted(0.8).prop_map(|on| Op::Carry { on }),
         1 => (0..10_000_u64).prop_map(|secs| Op::Rest { secs }),
         1 => any::<bool>().prop_map(|on| Op::Direct { on }),
         1 => any::<bool>().prop_map(|on| Op::Allowance { on }),

@@ -254,7 +254,7 @@ impl Inner {
 
     /// How a message ended; nothing while it has not.
     async fn end_of(&self, id: MessageId) -> Result<Option<End>, StoreError> {
-        let Some(stored) = self.outbox.state(id).await? else { return Ok(Some(End::Failed)) };
+        let Some(stored) = self.outbox.state(id).await? else { return Ok(Some(End::Missing)) };
         Ok(match stored.state {
             MessageState::Queued | MessageState::Sending => None,
             MessageState::Settled => Some(End::Settled(stored.ended.unwrap_or(stored.message.accepted))),

@@ -222,7 +222,7 @@ fn contract_ended(purchase: &mut Purchase, end: End, now: UnixMillis) {
                 purchase.state = PurchaseState::Unanswered;
             }
         }
-        End::Failed => {
+        End::Failed | End::Missing => {
             purchase.payment_open = false;
             if waits {
                 purchase.fail("not paid");
@@ -245,7 +245,7 @@ fn refresh_ended(purchase: &mut Purchase, end: End, now: UnixMillis) {
             refresh.inquiry = Some(Inquiry::after(at.min(now)));
             purchase.paid_sat = purchase.paid_sat.saturating_add(price_sat);
         }
-        End::Failed => {
+        End::Failed | End::Missing => {
             if refresh.auto {
                 purchase.auto_spent_sat = purchase.auto_spent_sat.saturating_sub(price_sat);
                 purchase.auto_next = Some(now.plus(AUTO_PAUSE));

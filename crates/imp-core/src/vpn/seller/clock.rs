@@ -8,7 +8,7 @@ use super::step::Step;
 use super::{ANSWER_TRIED, QUOTE_GRACE, QUOTE_VALID, REFUND_PAUSE};
 use crate::time::UnixMillis;
 use crate::vpn::meter::Reading;
-use crate::vpn::outgoing::Note;
+use crate::vpn::outgoing::{Note, Post};
 use crate::vpn::{EndReason, Moment, PublicKey, Response};
 
 /// How long before its end programs are told, where a quarter of what a payment buys is not less.
@@ -163,7 +163,7 @@ impl Book {
         while contract.due().is_some_and(|due| due <= now) {
             match contract.state {
                 ContractState::Configuring if contract.has_arrived() => contract.start(now),
-                ContractState::Configuring => self.withdraw(&mut contract, "not delivered", step),
+                ContractState::Configuring => self.withdraw(&mut contract, None, step),
                 ContractState::Active => run_out(&mut contract, moment, step),
                 _ => contract.leased = false,
             }
@@ -214,6 +214,11 @@ fn run_out(contract: &mut Contract, moment: &mut Moment<'_>, step: &mut Step) {
     contract.bytes_allowed = contract.bytes_allowed.map(|allowed| allowed.max(contract.meter.bytes()));
     contract.reason = reason.as_str().to_owned();
     let response = Response::Expired { nonce: contract.nonce.clone(), reason };
+    if reason == EndReason::Data {
+        // The buyer has a clock, but may not see what went through.
+        let (id, body) = (moment.message_id(), response.to_json());
+        step.send.push(Post::from_allowance(id, contract.buyer, body, None));
+    }
     step.publish.push(told(contract, &response, moment));
 }
 

@@ -5,7 +5,8 @@ use ipnet::Ipv4Net;
 use super::book::Book;
 use super::row::{Contract, ContractState, Offer, Payment, PaymentKind, PaymentState};
 use super::step::Step;
-use super::{ANSWER_TRIED, QUOTE_GRACE, QUOTE_VALID, REPEAT_PAUSE};
+use super::{ANSWER_TRIED, QUOTE_GRACE, QUOTE_VALID, REPEAT_PAUSE, fee_limit_sat};
+use crate::amount::Msat;
 use crate::id::MessageId;
 use crate::vpn::PAID_TWICE;
 use crate::vpn::outgoing::{Note, Post};
@@ -91,16 +92,8 @@ impl Book {
                 Response::Quote(quote)
             }
         };
-        step.send.push(Post {
-            id: moment.message_id(),
-            to: incoming.from,
-            body: response.to_json(),
-            reply_to: Some(incoming.id),
-            amount_sat: 1,
-            fee_limit: None,
-            keep: None,
-            from_allowance: true,
-        });
+        let (id, body) = (moment.message_id(), response.to_json());
+        step.send.push(Post::from_allowance(id, incoming.from, body, Some(incoming.id)));
     }
 
     /// The offer that a payment accepts. What was paid in time counts, however long the node was away since.
@@ -161,7 +154,7 @@ impl Book {
             Err("ended")
         } else if price_sat != contract.price_sat || incoming.amount.to_sat_floor() != contract.price_sat {
             Err("price")
-        } else if !self.terms.selling {
+        } else if !self.terms.carrying {
             Err("not selling")
         } else if contract.left_with_more(moment.now) > contract.max_secs {
             Err("too much time")
@@ -264,12 +257,7 @@ impl Book {
             return;
         }
         payment.repeated_at = Some(moment.now);
-        step.send.push(Post {
-            reply_to: Some(id),
-            from_allowance: true,
-            keep: None,
-            ..answer(&payment, moment.message_id(), body)
-        });
+        step.send.push(Post::from_allowance(moment.message_id(), payment.buyer, body, Some(id)));
         step.put_payments.push(payment);
     }
 
@@ -301,6 +289,7 @@ fn payment(incoming: &Incoming<'_>, kind: PaymentKind, nonce: &Nonce) -> Payment
         state: PaymentState::Served,
         reason: String::new(),
         refund_sat: 0,
+        withheld_sat: 0,
         answer_id: None,
         answer_open: false,
         answer: String::new(),
@@ -311,15 +300,15 @@ fn payment(incoming: &Incoming<'_>, kind: PaymentKind, nonce: &Nonce) -> Payment
     }
 }
 
-/// A message that answers a payment, paid for by that.
+/// A message that answers a payment, paid for by that: who cannot be reached for little is not sold to at a loss.
 fn answer(payment: &Payment, id: MessageId, body: String) -> Post {
     Post {
         id,
         to: payment.buyer,
         body,
         reply_to: Some(payment.message),
-        amount_sat: 1,
-        fee_limit: None,
+        amount_sat: 0,
+        fee_limit: Some(Msat::from_sat(fee_limit_sat(payment.received.to_sat_floor()))),
         keep: Some(ANSWER_TRIED),
         from_allowance: false,
     }

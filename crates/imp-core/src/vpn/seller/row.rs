@@ -15,8 +15,11 @@ use crate::vpn::{Config, Limits, Nonce, PublicKey};
 /// What this node sells, for contracts that are not quoted yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// Whether it sells, which needs a device that works.
+    /// Whether it makes new contracts, which needs a device that works.
     pub selling: bool,
+    /// Whether it can carry the contracts that there are: then more time is sold on them, as was promised with their price,
+    /// also where no new ones are made.
+    pub carrying: bool,
     /// The price of [`Self::duration_secs`].
     pub price_sat: u64,
     /// What one payment buys.
@@ -180,9 +183,11 @@ pub struct Payment {
     pub reason: String,
     /// What the newest refund gives back; 0 where there is none.
     pub refund_sat: u64,
-    /// The newest message that answers it.
+    /// What is not given back, since a CONFIG that was given up may have cost that or may still cost it.
+    pub withheld_sat: u64,
+    /// The newest message that answers it, but for repetitions.
     pub answer_id: Option<MessageId>,
-    /// How that message ends is not known yet.
+    /// How that message ends is not known yet, and matters.
     pub answer_open: bool,
     /// The text of the answer. A CONFIG is in the contract.
     pub answer: String,
@@ -190,7 +195,7 @@ pub struct Payment {
     pub next_try: Option<UnixMillis>,
     /// Refunds that were sent for it.
     pub tries: u32,
-    /// When the answer was last repeated because the buyer asked.
+    /// When the answer was last repeated because the buyer asked, or was sent with nobody waiting for its end.
     pub repeated_at: Option<UnixMillis>,
     /// Why the last refund did not get there.
     pub error: String,

@@ -51,7 +51,8 @@ impl Step {
         let before = self.send.len();
         self.send.retain(|post| !post.from_allowance);
         if self.send.len() < before {
-            self.put_offers.clear();
+            // Offers that a clock made shorter were told long ago.
+            self.put_offers.retain(|offer| offer.made != self.at);
             self.count.push("vpn_not_answered");
         }
         self

@@ -10,7 +10,8 @@ use crate::amount::Msat;
 use crate::id::{MessageId, NodeId, PaymentHash};
 use crate::time::UnixMillis;
 use crate::vpn::{
-    End, Incoming, Limits, Moment, Nonce, PAID_TWICE, Post, PrivateKey, PublicKey, Reading, Request, Response,
+    ALLOWANCE_FEE_LIMIT, End, Incoming, Limits, Moment, Nonce, PAID_TWICE, Post, PrivateKey, PublicKey,
+    Reading, Request, Response,
 };
 
 const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -33,6 +34,7 @@ impl Desk {
     fn with(limits: Limits) -> Self {
         let terms = Terms {
             selling: true,
+            carrying: true,
             price_sat: PRICE_SAT,
             duration_secs: HOUR.as_secs(),
             rest: HOUR,
@@ -146,7 +148,7 @@ fn refund_reason(step: &Step) -> String {
 fn a_quote_costs_the_allowance_and_binds_until_two_minutes_after_its_end() {
     let mut desk = Desk::new();
     let (_, step) = desk.hear(&Request::Quote, 1);
-    assert!(step.send[0].from_allowance && step.send[0].amount_sat == 1);
+    assert!(step.send[0].from_allowance);
     let Response::Quote(quote) = said(&step.send[0]) else { panic!("{step:?}") };
     assert_eq!((quote.price_sat, quote.valid_secs, quote.max_secs), (PRICE_SAT, 600, 7200));
     desk.later(Duration::from_secs(720));
@@ -215,13 +217,74 @@ fn status_repeats_the_answer_that_was_sent_but_not_too_often() {
     let (config_id, config) = (step.send[0].id, step.send[0].body.clone());
     assert!(desk.status(&nonce, id).send.is_empty(), "the first one is on its way");
     desk.end(config_id, End::Settled(desk.now));
-    let post = &desk.status(&nonce, id).send[0];
+    let step = desk.status(&nonce, id);
+    let post = &step.send[0];
     assert_eq!((&post.body, post.reply_to, post.from_allowance), (&config, Some(id), true));
+    assert_eq!((post.amount_sat, post.fee_limit, post.keep), (0, Some(ALLOWANCE_FEE_LIMIT), None));
     assert!(desk.status(&nonce, id).send.is_empty(), "too soon");
     desk.later(REPEAT_PAUSE);
     assert_eq!(desk.status(&nonce, id).send.len(), 1);
     let strange = MessageId::from_random([77; 16]);
     assert_eq!(desk.status(&nonce, strange).count, ["vpn_status_ignored"]);
+}
+
+/// A configuration may take several payments, which nobody but the outbox has to know.
+#[test]
+fn answers_bring_the_least_that_their_parts_take_and_cost_little_besides() {
+    let mut desk = Desk::new();
+    let (_, step) = desk.hear(&Request::Quote, 1);
+    let nonce = step.put_offers[0].nonce.clone();
+    let quote = (step.send[0].amount_sat, step.send[0].fee_limit);
+    assert_eq!(quote, (0, Some(ALLOWANCE_FEE_LIMIT)));
+    let answer = (0, Some(Msat::from_sat(PRICE_SAT / 50)), Some(ANSWER_TRIED));
+    let of = |post: &Post| (post.amount_sat, post.fee_limit, post.keep);
+    let (_, step) = desk.contract(&nonce, key(1), PRICE_SAT);
+    assert_eq!(of(&step.send[0]), answer);
+    desk.end(step.send[0].id, End::Settled(desk.now));
+    let step = desk.refresh(&nonce);
+    assert_eq!(of(&step.send[0]), answer);
+    desk.book.set_terms(Terms { selling: false, ..desk.book.terms().clone() });
+    let (_, step) = desk.hear(&Request::Quote, 1);
+    let refused = (step.send[0].amount_sat, step.send[0].fee_limit);
+    assert_eq!(refused, (0, Some(ALLOWANCE_FEE_LIMIT)));
+}
+
+#[test]
+fn four_open_quotes_fit_into_what_one_buyer_gets_of_the_allowance() {
+    let mut desk = Desk::new();
+    let most: Msat = (0..4)
+        .map(|_| {
+            let post = desk.hear(&Request::Quote, 1).1.send.remove(0);
+            Msat::from_sat(post.amount_sat.max(1)) + post.fee_limit.expect("not the configuration's")
+        })
+        .sum();
+    assert!(most <= Msat::from_sat(20), "{most:?}");
+}
+
+#[test]
+fn who_does_not_sell_any_more_goes_on_selling_time_on_what_stands() {
+    let mut desk = Desk::new();
+    let (nonce, _) = desk.active();
+    let quoted = desk.quote();
+    desk.book.set_terms(Terms { selling: false, ..desk.book.terms().clone() });
+    assert_eq!(refund_reason(&desk.contract(&quoted, key(2), PRICE_SAT).1), "not selling");
+    assert!(matches!(said(&desk.refresh(&nonce).send[0]), Response::Refreshed { .. }));
+    desk.book.set_terms(Terms { carrying: false, ..desk.book.terms().clone() });
+    desk.later(HOUR);
+    assert_eq!(refund_reason(&desk.refresh(&nonce)), "not selling");
+}
+
+#[test]
+fn an_offer_that_a_clock_made_shorter_is_kept_where_another_answer_is_not_sent() {
+    let mut desk = Desk::with(Limits { data_bytes: Some(1000), bytes_per_sec: None });
+    desk.active();
+    desk.now = START.plus(HOUR);
+    let nonce = desk.quote();
+    desk.now = START;
+    desk.book.read_meter(&key(1), &Reading { rx_bytes: 2000, tx_bytes: 0, last_handshake: None });
+    let step = desk.decide(|book, moment| book.tick(moment).without_answer());
+    assert_eq!((kinds(&step), step.send.len()), (vec!["EXPIRED".to_owned()], 0));
+    assert_eq!(step.put_offers[0].nonce, nonce);
 }
 
 #[test]

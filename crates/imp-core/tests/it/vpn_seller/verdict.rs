@@ -8,8 +8,10 @@ use imp_core::vpn::seller::{
     Book, Contract, ContractState, LEAST_REFUND_SAT, MAX_OFFERS_OF_ONE, Payment, PaymentState,
 };
 use imp_core::vpn::{End, Post, Request, Response};
+use imp_core::wire::envelope::ReplyTo;
+use imp_core::wire::split::split;
 
-use super::world::{Crash, DURATION, Row, Rows, World};
+use super::world::{Crash, DURATION, Row, Rows, Sent, World};
 
 impl World {
     pub(super) fn check(&self) {
@@ -77,8 +79,15 @@ impl World {
         let contract = self.rows.contracts.get(&payment.nonce).filter(|row| row.payment == payment.hash);
         let answers =
             self.outbox.values().filter(|sent| self.answers.get(&sent.post.id) == Some(&payment.hash));
+        let may_be_paid = answers.clone().filter(|sent| sent.end != Some(End::Failed));
+        let cost: Msat = may_be_paid.map(|sent| most(&sent.post)).sum();
+        assert!(cost <= row.amount, "what came pays for all that answers it: {cost:?} of {row:?}");
+        let configs = answers.clone().filter(|sent| said(sent).kind() == "CONFIG");
+        let withheld_sat = configs.map(|sent| most(&sent.post).to_sat_floor()).sum::<u64>();
+        assert!([0, withheld_sat].contains(&payment.withheld_sat));
+        let back_sat = row.amount.to_sat_floor().saturating_sub(payment.withheld_sat);
         let settled = answers.filter(|sent| matches!(sent.end, Some(End::Settled(_))));
-        let refunds = settled.filter_map(|sent| match Response::parse(&sent.post.body).unwrap() {
+        let refunds = settled.filter_map(|sent| match said(sent) {
             Response::Refund { .. } => Some(sent.post.clone()),
             _ => None,
         });
@@ -94,10 +103,11 @@ impl World {
                 assert!(!was_active, "never both: {payment:?}");
                 let paid_back: Vec<_> = refunds.iter().map(|post| (post.id, post.amount_sat)).collect();
                 assert_eq!(paid_back, [(payment.answer_id.unwrap(), payment.refund_sat)]);
-                let least_sat = row.amount.to_sat_floor() * 98 / 100 - 1;
-                assert!((least_sat..=row.amount.to_sat_floor()).contains(&payment.refund_sat));
+                assert!((back_sat * 98 / 100 - 1..=back_sat).contains(&payment.refund_sat));
             }
-            PaymentState::Kept => assert!(row.amount.to_sat_floor() < LEAST_REFUND_SAT && !was_active),
+            PaymentState::Kept => {
+                assert!(back_sat < LEAST_REFUND_SAT && !was_active && !payment.is_open());
+            }
             PaymentState::RefundDue => {
                 let end = payment.answer_id.and_then(|id| self.outbox[&id].end);
                 assert_eq!(
@@ -106,10 +116,6 @@ impl World {
                     "only what may have been paid is not paid again: {payment:?}"
                 );
             }
-        }
-        for post in refunds {
-            let cost = Msat::from_sat(post.amount_sat) + post.fee_limit.unwrap();
-            assert!(cost <= row.amount, "a refund costs what came at most");
         }
         if payment.state != PaymentState::RefundDue && !payment.repeated {
             self.ask_status(row);
@@ -143,4 +149,15 @@ impl World {
             assert!(served + ahead >= paid, "{served:?} of {paid:?}, {ahead:?} ahead");
         }
     }
+}
+
+fn said(sent: &Sent) -> Response {
+    Response::parse(&sent.post.body).unwrap()
+}
+
+/// The most that a message costs: what goes with it, and fees.
+fn most(post: &Post) -> Msat {
+    let reply_to = post.reply_to.and_then(|id| ReplyTo::parse(&id.to_string()).unwrap());
+    let parts = split(post.body.as_bytes(), reply_to.as_ref()).unwrap().len() as u64;
+    Msat::from_sat(post.amount_sat.max(parts)) + Msat(post.fee_limit.unwrap().0 * parts)
 }

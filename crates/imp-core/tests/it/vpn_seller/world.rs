@@ -7,7 +7,7 @@ use bitcoin_hashes::{Hash, sha256};
 use imp_core::amount::Msat;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::time::UnixMillis;
-use imp_core::vpn::seller::{Book, Contract, ContractState, Offer, Payment, Step, Terms};
+use imp_core::vpn::seller::{ANSWER_TRIED, Book, Contract, ContractState, Offer, Payment, Step, Terms};
 use imp_core::vpn::{
     End, Incoming, Limits, Moment, Nonce, Post, PrivateKey, PublicKey, Reading, Request, Response,
 };
@@ -76,6 +76,8 @@ pub(super) struct World {
     pub(super) served: HashMap<Nonce, (Duration, Option<UnixMillis>)>,
     /// Which payment a message answers, except where it was asked once more.
     pub(super) answers: HashMap<MessageId, PaymentHash>,
+    /// Messages that ended when they were given up, of which the book was not told yet.
+    untold: Vec<MessageId>,
     /// How far clocks were set, ahead and back.
     pub(super) jumped: [Duration; 2],
 }
@@ -88,6 +90,7 @@ impl World {
     pub(super) fn new(limits: Limits, price_sat: u64, subnet: &str) -> Self {
         let terms = Terms {
             selling: true,
+            carrying: true,
             price_sat,
             duration_secs: DURATION.as_secs(),
             rest: REST,
@@ -118,6 +121,7 @@ impl World {
             seed: 0,
             served: HashMap::new(),
             answers: HashMap::new(),
+            untold: Vec::new(),
             jumped: [Duration::ZERO; 2],
         }
     }
@@ -196,6 +200,9 @@ impl World {
     /// A message that this node sends comes to its end, or it turns out which.
     pub(super) fn network(&mut self, pick: u16, how: u8, crash: Crash) {
         let is_open = |sent: &Sent| matches!(sent.end, None | Some(End::Unknown));
+        for id in std::mem::take(&mut self.untold) {
+            self.end(id, End::Failed, Crash::No);
+        }
         let open: Vec<_> = self.outbox.iter().filter(|(_, sent)| is_open(sent)).map(|(id, _)| *id).collect();
         if open.is_empty() {
             return;
@@ -216,7 +223,10 @@ impl World {
     }
 
     pub(super) fn tick(&mut self, crash: Crash) {
-        let step = self.decide(Book::tick);
+        let mut step = self.decide(Book::tick);
+        if !self.allowance {
+            step = step.without_answer();
+        }
         self.finish_step(&step, crash);
         if crash == Crash::No {
             let now = self.now();
@@ -291,6 +301,11 @@ impl World {
         self.book.set_terms(self.terms.clone());
     }
 
+    pub(super) fn set_carrying(&mut self, carrying: bool) {
+        self.terms.carrying = carrying;
+        self.book.set_terms(self.terms.clone());
+    }
+
     pub(super) fn set_rest(&mut self, rest: Duration) {
         self.terms.rest = rest;
         self.book.set_terms(self.terms.clone());
@@ -299,6 +314,7 @@ impl World {
     /// The daemon starts again, from what the store has.
     pub(super) fn restart(&mut self) {
         self.book = self.rebuilt();
+        self.untold.clear();
         for id in self.book.pending_messages() {
             if let Some(end) = self.outbox[&id].end {
                 let step = self.decide(|book, moment| book.message_ended(id, end, moment));
@@ -340,8 +356,11 @@ impl World {
         self.answers.extend(answered);
         payments.extend(step.put_payments.iter().map(|row| (row.hash, row.clone())));
         for post in &step.send {
-            assert!(post.amount_sat > 0);
-            if let Response::Quote(quote) = Response::parse(&post.body).unwrap() {
+            let response = Response::parse(&post.body).unwrap();
+            let gives_back = matches!(&response, Response::Refund { amount_sat, .. } if *amount_sat > 0);
+            assert!(post.from_allowance || gives_back == (post.amount_sat > 0), "{post:?}");
+            assert!(post.fee_limit.is_some() && (gives_back || post.keep <= Some(ANSWER_TRIED)), "{post:?}");
+            if let Response::Quote(quote) = response {
                 let buyer = self.buyers.iter().position(|node| *node == post.to).unwrap();
                 self.quotes.push((buyer, quote.nonce, quote.price_sat));
             }
@@ -349,7 +368,12 @@ impl World {
             assert!(self.outbox.insert(post.id, sent).is_none());
         }
         for id in &step.give_up {
-            self.outbox.get_mut(id).unwrap().end.get_or_insert(End::Failed);
+            let sent = self.outbox.get_mut(id).unwrap();
+            // One that is under way goes on, and may be settled.
+            if sent.end.is_none() && self.seed.is_multiple_of(2) {
+                sent.end = Some(End::Failed);
+                self.untold.push(*id);
+            }
         }
         for contract in &step.put_contracts {
             let (sum, since) = self.served.entry(contract.nonce.clone()).or_default();

@@ -138,6 +138,7 @@ fn payment(n: u8, at: u64, state: PaymentState) -> Payment {
         state,
         reason: "price".to_owned(),
         refund_sat: 1,
+        withheld_sat: 2,
         answer_id: Some(id(n + 100)),
         answer_open: false,
         answer: "{}".to_owned(),

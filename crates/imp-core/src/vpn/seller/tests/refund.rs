@@ -34,26 +34,44 @@ fn what_is_not_served_goes_back_with_a_reason() {
 
 #[test]
 fn a_refund_is_what_came_less_the_most_that_it_may_cost() {
-    for (direct, sat, amount_sat, limit_sat) in [
-        (false, 9, 1, 8),
-        (false, 10, 9, 1),
-        (false, 99, 98, 1),
-        (false, 1000, 980, 20),
-        (true, 1000, 1000, 0),
-        (true, 1, 1, 0),
+    for (direct, sat, amount_sat, limit_sat, keep) in [
+        (false, 9, 0, 8, None),
+        (false, 1, 0, 0, None),
+        (false, 10, 9, 1, Some(REFUND_TRIED)),
+        (false, 99, 98, 1, Some(REFUND_TRIED)),
+        (false, 1000, 980, 20, Some(REFUND_TRIED)),
+        (true, 1000, 1000, 0, Some(REFUND_PAUSE)),
+        (true, 1, 0, 0, None),
     ] {
         let mut desk = Desk::new();
         desk.direct = direct;
         let (_, step) = desk.contract(&Nonce::from_random([9; 16]), key(1), sat);
         let post = &step.send[0];
         assert_eq!((post.amount_sat, post.fee_limit), (amount_sat, Some(Msat::from_sat(limit_sat))), "{sat}");
+        assert_eq!((post.keep, post.from_allowance), (keep, false), "{sat}");
         let Response::Refund { amount_sat: told_sat, received_sat, .. } = said(post) else {
             panic!("{post:?}")
         };
-        assert_eq!((told_sat, received_sat), (if sat < 10 { 0 } else { amount_sat }, sat));
+        assert_eq!((told_sat, received_sat), (amount_sat, sat));
         let state = if sat < 10 { PaymentState::Kept } else { PaymentState::RefundDue };
         assert_eq!(step.put_payments[0].state, state);
     }
+}
+
+#[test]
+fn what_is_too_little_leaves_nothing_open() {
+    let mut desk = Desk::new();
+    let nonce = Nonce::from_random([9; 16]);
+    let (id, step) = desk.contract(&nonce, key(1), 1);
+    let told = step.send[0].body.clone();
+    assert!(!step.put_payments[0].is_open());
+    assert!(desk.book.pending_messages().is_empty() && desk.book.next_deadline().is_none());
+    assert!(desk.status(&nonce, id).send.is_empty(), "the first one may be on its way");
+    desk.later(REPEAT_PAUSE);
+    let step = desk.status(&nonce, id);
+    assert_eq!((&step.send[0].body, step.send[0].from_allowance), (&told, true));
+    desk.book.trim(desk.now.plus(ANSWERS_KEPT + HOUR));
+    assert_eq!(desk.book.payments().count(), 0);
 }
 
 #[test]
@@ -89,14 +107,12 @@ fn a_config_that_does_not_get_there_is_refunded_once_the_device_agrees() {
     let mut desk = Desk::new();
     let nonce = desk.quote();
     let (_, step) = desk.contract(&nonce, key(1), PRICE_SAT);
-    let post = &step.send[0];
-    assert_eq!((post.keep, post.from_allowance, post.amount_sat), (Some(ANSWER_TRIED), false, 1));
     assert_eq!(desk.book.peers().len(), 1);
-    let config_id = post.id;
+    let config_id = step.send[0].id;
     let step = desk.later(ANSWER_TRIED);
     assert_eq!(step.give_up, [config_id]);
     assert!(step.send.is_empty() && desk.book.peers().is_empty());
-    assert!(desk.end(config_id, End::Settled(desk.now)).is_empty(), "too late");
+    desk.end(config_id, End::Failed);
     assert_eq!(desk.book.peers_to_drop(), [(nonce.clone(), key(1))]);
     let step = desk.decide(|book, moment| book.peer_gone(&nonce, moment));
     assert_eq!(refund_reason(&step), "not delivered");
@@ -105,6 +121,55 @@ fn a_config_that_does_not_get_there_is_refunded_once_the_device_agrees() {
     desk.end(step.send[0].id, End::Settled(desk.now));
     let contract = desk.book.contract(&nonce).unwrap();
     assert_eq!((contract.state, contract.refunded_sat), (ContractState::Refunded, 98));
+}
+
+/// Who holds the payment of a CONFIG back, and takes it once the price has come back, gains nothing.
+#[test]
+fn what_a_config_may_still_cost_is_not_given_back() {
+    for (end, reason) in [
+        (None, "not delivered"),
+        (Some(End::Unknown), "delivery unknown"),
+        (Some(End::Missing), "delivery unknown"),
+    ] {
+        let mut desk = Desk::new();
+        let nonce = desk.quote();
+        let (_, step) = desk.contract(&nonce, key(1), PRICE_SAT);
+        let config_id = step.send[0].id;
+        if let Some(end) = end {
+            desk.end(config_id, end);
+        } else {
+            desk.later(ANSWER_TRIED);
+        }
+        assert_eq!(desk.book.pending_messages(), [config_id]);
+        let step = desk.decide(|book, moment| book.peer_gone(&nonce, moment));
+        assert_eq!(refund_reason(&step), format!("{reason}; less 3 sat that the configuration may cost"));
+        assert_eq!((step.send[0].amount_sat, step.send[0].fee_limit), (96, Some(Msat::from_sat(1))));
+        let late = desk.end(config_id, End::Settled(desk.now));
+        assert!(late.is_empty(), "too late: {late:?}");
+    }
+}
+
+#[test]
+fn each_part_of_a_config_may_cost_something() {
+    let mut desk = Desk::new();
+    let allowed = (0..40).map(|third| format!("192.168.{third}.0/24").parse().unwrap()).collect();
+    desk.book.set_terms(Terms { allowed, ..desk.book.terms().clone() });
+    let nonce = desk.quote();
+    let (_, step) = desk.contract(&nonce, key(1), PRICE_SAT);
+    assert!((1000..1700).contains(&step.send[0].body.len()), "two parts");
+    desk.later(ANSWER_TRIED);
+    let step = desk.decide(|book, moment| book.peer_gone(&nonce, moment));
+    assert_eq!(refund_reason(&step), "not delivered; less 6 sat that the configuration may cost");
+}
+
+#[test]
+fn a_refund_of_which_the_outbox_knows_nothing_any_more_is_not_paid_again() {
+    let mut desk = Desk::new();
+    let (_, step) = desk.contract(&Nonce::from_random([9; 16]), key(1), PRICE_SAT);
+    let step = desk.end(step.send[0].id, End::Missing);
+    assert_eq!(step.put_payments[0].state, PaymentState::RefundDue);
+    assert_eq!(step.put_payments[0].error, "not known whether it was paid");
+    assert_eq!((desk.book.next_deadline(), desk.book.refunds_due()), (None, 1));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::vpn::EndReason;
 
 #[test]
 fn time_runs_from_the_delivery_or_from_a_handshake_before_it() {
@@ -25,7 +26,8 @@ fn an_end_is_announced_and_the_rest_revives_with_the_same_config() {
     let config = desk.book.contract(&nonce).unwrap().config.clone();
     assert_eq!(kinds(&desk.later(Duration::from_secs(3299))), [""; 0]);
     assert_eq!(kinds(&desk.later(Duration::from_secs(1))), ["EXPIRING"]);
-    assert_eq!(kinds(&desk.later(Duration::from_secs(300))), ["EXPIRED"]);
+    let step = desk.later(Duration::from_secs(300));
+    assert_eq!((kinds(&step), step.send.len()), (vec!["EXPIRED".to_owned()], 0), "the buyer has a clock");
     assert!(desk.book.peers().is_empty());
     let other = desk.quote();
     assert_eq!(refund_reason(&desk.contract(&other, key(1), PRICE_SAT).1), "key");
@@ -62,6 +64,10 @@ fn data_that_is_used_up_ends_a_contract_and_a_refresh_brings_as_much_again() {
     desk.book.read_meter(&key(1), &Reading { rx_bytes: 700, tx_bytes: 500, last_handshake: None });
     let step = desk.later(Duration::from_secs(5));
     assert_eq!(kinds(&step), ["EXPIRED"]);
+    let post = &step.send[0];
+    assert_eq!(said(post), Response::Expired { nonce: nonce.clone(), reason: EndReason::Data });
+    assert_eq!((post.amount_sat, post.fee_limit, post.keep), (0, Some(ALLOWANCE_FEE_LIMIT), None));
+    assert!(post.from_allowance && post.reply_to.is_none());
     assert_eq!((step.put_contracts[0].reason.as_str(), step.put_contracts[0].ends), ("data", Some(desk.now)));
     desk.later(Duration::from_secs(5));
     let step = desk.refresh(&nonce);
