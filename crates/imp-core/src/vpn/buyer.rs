@@ -43,6 +43,9 @@ pub const MAX_QUOTES_OF_ONE: usize = 16;
 /// Quotes that are held.
 pub const MAX_QUOTES: usize = 1000;
 
+/// How long after it was asked for a quote is taken.
+pub const QUOTE_AWAITED: Duration = Duration::from_secs(3600);
+
 /// How long after its end a contract can be refreshed, as far as this node is concerned.
 pub const REVIVABLE: Duration = Duration::from_secs(3600);
 
@@ -58,7 +61,7 @@ pub const UNANSWERED_AFTER: Duration = Duration::from_secs(20 * 60);
 /// How long an answer can come at all: then the key of the tunnel is forgotten.
 pub const ANSWERABLE: Duration = crate::kept::LONGEST_KEEP;
 
-/// The pause after a refresh of this node's own accord that failed.
+/// The pause after a refresh of this node's own accord that failed, or was not allowed.
 pub const AUTO_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long purchases are listed after their end.

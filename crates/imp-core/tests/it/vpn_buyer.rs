@@ -1,13 +1,14 @@
 //! Whatever sellers say, clocks do and crashes lose: nothing is paid twice, too late or because of an answer, and keys do
 //! not outlive their contracts.
 
+mod verdict;
 mod world;
 
 use std::time::Duration;
 
 use imp_core::id::MessageId;
-use imp_core::vpn::buyer::Purchase;
-use imp_core::vpn::{Limits, Nonce, PAID_TWICE, PrivateKey, Quote, Response};
+use imp_core::vpn::buyer::{Purchase, PurchaseState};
+use imp_core::vpn::{EndReason, Limits, Nonce, PAID_TWICE, PrivateKey, Quote, Response};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use world::{Crash, SELLERS, World};
@@ -21,6 +22,7 @@ struct Quoted {
     duration_secs: u64,
     /// Payments that a contract can have left at once.
     payments: u64,
+    data_bytes: Option<u64>,
 }
 
 impl Quoted {
@@ -32,7 +34,7 @@ impl Quoted {
             expiry_secs: 0,
             duration_secs: self.duration_secs,
             max_secs: self.payments * self.duration_secs,
-            limits: Limits::default(),
+            limits: Limits { data_bytes: self.data_bytes, bytes_per_sec: None },
         }
     }
 }
@@ -77,6 +79,19 @@ enum Op {
         pick: u16,
         which: u8,
         sat: u64,
+    },
+    /// The seller says that it has ended.
+    Expired {
+        pick: u16,
+        reason: EndReason,
+        wrong: bool,
+    },
+    Use {
+        pick: u16,
+        bytes: u64,
+    },
+    Switch {
+        on: bool,
     },
     Tick {
         crash: Crash,
@@ -167,6 +182,29 @@ fn step(world: &mut World, op: Op) {
             let seller = seller_of(world, &purchase, which == 7);
             world.hear(seller, &id.to_string(), &response, sat, Crash::No);
         }
+        Op::Expired { pick, reason, wrong } => {
+            let Some(purchase) = purchase(world, pick) else { return };
+            let seller = seller_of(world, &purchase, wrong);
+            world.hear(
+                seller,
+                "",
+                &Response::Expired { nonce: purchase.nonce().clone(), reason },
+                1,
+                Crash::No,
+            );
+            let ends_it = !wrong && reason == EndReason::Data && purchase.quote.limits.data_bytes.is_some();
+            let state = match purchase.state {
+                PurchaseState::Active if ends_it => PurchaseState::Expired,
+                state => state,
+            };
+            assert_eq!(world.purchases[purchase.nonce()].state, state);
+        }
+        Op::Use { pick, bytes } => {
+            if let Some(purchase) = purchase(world, pick) {
+                world.use_tunnel(purchase.nonce(), bytes);
+            }
+        }
+        Op::Switch { on } => world.set_active(on),
         Op::Tick { crash } => world.tick(crash),
         Op::Pass { secs } => world.pass(Duration::from_secs(secs.into())),
         Op::Jump { secs } => world.jump(secs),
@@ -193,14 +231,16 @@ fn crash() -> impl Strategy<Value = Crash> {
 }
 
 fn quoted() -> impl Strategy<Value = Quoted> {
-    let quoted = (0..SELLERS, any::<u8>(), 1..100_u64, 1..2_000_u64, 60..8_000_u64, 0..4_u64);
-    quoted.prop_map(|(seller, nonce, price_sat, valid_secs, duration_secs, payments)| Quoted {
+    let data_bytes = prop::option::of(500..2_000_u64);
+    let quoted = (0..SELLERS, any::<u8>(), 1..100_u64, 1..2_000_u64, 60..8_000_u64, 0..4_u64, data_bytes);
+    quoted.prop_map(|(seller, nonce, price_sat, valid_secs, duration_secs, payments, data_bytes)| Quoted {
         seller,
         nonce,
         price_sat,
         valid_secs,
         duration_secs,
         payments,
+        data_bytes,
     })
 }
 
@@ -216,6 +256,10 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (pick(), 0..12_u8, crash()).prop_map(|(pick, wrong, crash)| Op::Config { pick, wrong, crash }),
         5 => (pick(), 0..20_000_u64, 0..12_u8).prop_map(|(pick, remaining_secs, wrong)| Op::Refreshed { pick, remaining_secs, wrong }),
         2 => (pick(), 0..10_u8, 1..100_u64).prop_map(|(pick, which, sat)| Op::Refund { pick, which, sat }),
+        1 => (pick(), prop_oneof![Just(EndReason::Time), Just(EndReason::Data)], prop::bool::weighted(0.2))
+            .prop_map(|(pick, reason, wrong)| Op::Expired { pick, reason, wrong }),
+        2 => (pick(), 0..600_u64).prop_map(|(pick, bytes)| Op::Use { pick, bytes }),
+        1 => prop::bool::weighted(0.7).prop_map(|on| Op::Switch { on }),
         1 => crash().prop_map(|crash| Op::Tick { crash }),
         4 => (0..400_u32).prop_map(|secs| Op::Pass { secs }),
         3 => (0..8_000_u32).prop_map(|secs| Op::Pass { secs }),

@@ -17,6 +17,7 @@ use super::change::{Decision, Direct};
 use super::{Inner, Memory, SAVE_METERS_EVERY};
 use crate::error::Error;
 use crate::store::StoreError;
+use crate::store::outbox::OutboxMessage;
 use crate::store::vpn::VpnInbound;
 
 /// What is read of what came in at once.
@@ -151,14 +152,14 @@ impl Inner {
 
     async fn take_response(&self, row: &VpnInbound, response: Response) -> Result<(), Error> {
         // Only an answer to a question of this node is a quote.
-        let by_quote_request = match response {
-            Response::Quote(_) | Response::Refused { .. } => self.has_asked(row).await?,
-            _ => false,
+        let quote_asked = match response {
+            Response::Quote(_) | Response::Refused { .. } => self.quote_asked(row).await?,
+            _ => None,
         };
         let blocked = self.is_blocked(row.sender).await;
         let mut memory = self.memory.lock().await;
         let nonce_taken = matches!(&response, Response::Quote(quote) if memory.book.knows(&quote.nonce));
-        let asked = Asked { by_quote_request, nonce_taken };
+        let asked = Asked { quote_asked, nonce_taken };
         let step = memory.purchases.take(&incoming(row, blocked), &response, asked, self.clock.now());
         let decision = Decision { handled: vec![row.hash], ..step.into() };
         // An answer has nothing paid.
@@ -169,18 +170,16 @@ impl Inner {
         self.federation.peer(node).await.is_some_and(|view| view.peer.blocked)
     }
 
-    /// Whether a message answers a question for a quote that this node sent to its sender.
-    async fn has_asked(&self, row: &VpnInbound) -> Result<bool, StoreError> {
-        let Some(id) = MessageId::from_canonical(&row.reply_to) else { return Ok(false) };
-        let asked = self.outbox.state(id).await?.is_some_and(|stored| {
-            stored.message.service == Service::Vpn && stored.message.recipient == row.sender
-        });
-        if !asked {
-            return Ok(false);
-        }
+    /// When this node sent the question for a quote to its sender that a message answers, if it does.
+    async fn quote_asked(&self, row: &VpnInbound) -> Result<Option<UnixMillis>, StoreError> {
+        let Some(id) = MessageId::from_canonical(&row.reply_to) else { return Ok(None) };
+        let stored = self.outbox.state(id).await?.map(|stored| stored.message);
+        let is_ours =
+            |message: &OutboxMessage| message.service == Service::Vpn && message.recipient == row.sender;
+        let Some(message) = stored.filter(is_ours) else { return Ok(None) };
         let body = self.store.message_body(id).await?.unwrap_or_default();
         let request = std::str::from_utf8(&body).ok().map(Request::parse);
-        Ok(matches!(request, Some(Ok(Request::Quote))))
+        Ok(matches!(request, Some(Ok(Request::Quote))).then_some(message.accepted))
     }
 
     /// What time and devices bring.
@@ -196,7 +195,7 @@ impl Inner {
         }
         let step = self.decide(&direct, |moment| memory.book.tick(moment))?;
         self.commit(&mut memory, step.into()).await?;
-        let step = self.decide(&direct, |moment| memory.purchases.tick(moment))?;
+        let step = self.decide(&direct, |moment| memory.purchases.tick(self.options.active, moment))?;
         let pays = self.hold_and_commit(&mut memory, step.into()).await?;
         drop(memory);
         for (post, hold) in pays {

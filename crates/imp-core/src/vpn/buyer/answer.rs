@@ -5,17 +5,20 @@ use std::time::Duration;
 use super::purchases::Purchases;
 use super::row::{HeldQuote, OpenRefresh, Purchase, PurchaseState};
 use super::step::Step;
-use super::{MAX_QUOTES, MAX_QUOTES_OF_ONE, PAYING_LEAD};
+use super::{MAX_QUOTES, MAX_QUOTES_OF_ONE, PAYING_LEAD, QUOTE_AWAITED};
 use crate::id::MessageId;
 use crate::time::UnixMillis;
 use crate::vpn::outgoing::Note;
-use crate::vpn::{Config, Incoming, Nonce, PAID_TWICE, Quote, Response};
+use crate::vpn::{Config, EndReason, Incoming, Nonce, PAID_TWICE, Quote, Response};
+
+/// Why a contract is not refreshed by itself any more: else it would have to be, again and again.
+const LESS_TIME: &str = "the seller counts less time than was paid for: not refreshed by itself any more";
 
 /// What only the outbox and the rest of the store know of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// It answers a QUOTE request that this node sent to its sender.
-    pub by_quote_request: bool,
+    /// When this node sent the QUOTE request to its sender that it answers; nothing where it answers none.
+    pub quote_asked: Option<UnixMillis>,
     /// The nonce that it names is that of something that this node sells or sold.
     pub nonce_taken: bool,
 }
@@ -24,17 +27,23 @@ impl Purchases {
     /// Takes in what a seller says.
     pub fn take(&self, incoming: &Incoming<'_>, response: &Response, asked: Asked, now: UnixMillis) -> Step {
         let mut step = Step { at: now, ..Step::default() };
+        // Else a seller could go on for as long as the request is remembered.
+        let is_asked = asked.quote_asked.is_some_and(|at| incoming.at.since(at) <= QUOTE_AWAITED);
         let counts = match response {
             _ if incoming.repeated => Err("vpn_ignored"),
-            Response::Quote(quote) if asked.by_quote_request && !asked.nonce_taken && !incoming.blocked => {
+            Response::Quote(quote) if is_asked && !asked.nonce_taken && !incoming.blocked => {
                 self.hold(incoming, quote, &mut step)
             }
-            Response::Refused { .. } if asked.by_quote_request => Ok(()),
+            Response::Refused { .. } if is_asked => Ok(()),
             Response::Config(config) => self.configure(incoming, config, now, &mut step),
-            Response::Refreshed { nonce, remaining_secs, .. } => {
-                self.refreshed(incoming, nonce, *remaining_secs, now, &mut step)
+            Response::Refreshed { nonce, duration_secs, remaining_secs, .. } => {
+                let said = [*duration_secs, *remaining_secs].map(Duration::from_secs);
+                self.refreshed(incoming, nonce, said, now, &mut step)
             }
             Response::Refund { nonce, reason, .. } => self.refunded(incoming, nonce, reason, &mut step),
+            Response::Expired { nonce, reason: EndReason::Data } => {
+                self.used_up(incoming, nonce, now, &mut step)
+            }
             Response::Quote(_)
             | Response::Refused { .. }
             | Response::Expiring { .. }
@@ -117,7 +126,7 @@ impl Purchases {
         &self,
         incoming: &Incoming<'_>,
         nonce: &Nonce,
-        remaining_secs: u64,
+        [duration, remaining]: [Duration; 2],
         now: UnixMillis,
         step: &mut Step,
     ) -> Result<(), &'static str> {
@@ -130,13 +139,40 @@ impl Purchases {
         purchase.close_refresh();
         if matches!(purchase.state, PurchaseState::Active | PurchaseState::Expired) {
             let at = incoming.at.min(now);
-            let left = purchase.left_with_more(at).min(Duration::from_secs(remaining_secs));
+            let own = purchase.left_with_more(at);
+            let left = own.min(remaining);
             purchase.state = PurchaseState::Active;
             purchase.reason.clear();
+            if purchase.is_short_of(own, remaining, duration) && purchase.auto_limit_sat.take().is_some() {
+                LESS_TIME.clone_into(&mut purchase.reason);
+            }
             purchase.ends = Some(at.plus(left));
             purchase.left_secs = left.as_millis().div_ceil(1000) as u64;
             purchase.told_expiring = false;
+            if let (Some(allowed), Some(more)) =
+                (&mut purchase.bytes_allowed, purchase.quote.limits.data_bytes)
+            {
+                *allowed = allowed.saturating_add(more);
+            }
         }
+        step.put_purchases.push(purchase);
+        Ok(())
+    }
+
+    /// The seller says that no data is left. It can cut the tunnel anyway.
+    fn used_up(
+        &self,
+        incoming: &Incoming<'_>,
+        nonce: &Nonce,
+        now: UnixMillis,
+        step: &mut Step,
+    ) -> Result<(), &'static str> {
+        let purchase = self.purchase_from(incoming.from, nonce).ok_or("vpn_ignored")?;
+        if purchase.state != PurchaseState::Active || purchase.bytes_allowed.is_none() {
+            return Err("vpn_ignored");
+        }
+        let mut purchase = purchase.clone();
+        purchase.expire(EndReason::Data, now);
         step.put_purchases.push(purchase);
         Ok(())
     }

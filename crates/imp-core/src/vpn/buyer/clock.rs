@@ -24,6 +24,9 @@ const AUTO_LEAD: Duration = Duration::from_secs(90);
 /// What the seller may have counted less since the contract began.
 const START_SLACK: Duration = Duration::from_secs(5);
 
+/// One part of so many of what a payment buys, by which two clocks may disagree about it.
+const DRIFT_PART: u32 = 100;
+
 impl HeldQuote {
     /// When it is forgotten.
     pub(super) const fn due(&self) -> UnixMillis {
@@ -68,7 +71,33 @@ impl Purchase {
         left + Duration::from_secs(self.quote.duration_secs)
     }
 
-    /// When time changes something.
+    /// Whether what a seller says of the time that it gives is less than what it sold, by more than clocks disagree.
+    pub(super) fn is_short_of(&self, own: Duration, remaining: Duration, duration: Duration) -> bool {
+        let sold = Duration::from_secs(self.quote.duration_secs);
+        duration != sold || remaining + START_SLACK.max(sold / DRIFT_PART) < own
+    }
+
+    /// As much went through as was paid for, as far as this node carried it.
+    fn is_used_up(&self) -> bool {
+        self.bytes_allowed.is_some_and(|allowed| self.meter.bytes() >= allowed)
+    }
+
+    /// It comes to its end.
+    pub(super) fn expire(&mut self, reason: EndReason, now: UnixMillis) {
+        self.state = PurchaseState::Expired;
+        self.ends = self.ends.map(|ends| ends.min(now));
+        // Another payment buys all that it says, also where a little more went through than was paid for.
+        self.bytes_allowed = self.bytes_allowed.map(|allowed| allowed.max(self.meter.bytes()));
+        reason.as_str().clone_into(&mut self.reason);
+    }
+
+    /// The least time between two refreshes of this node's own accord: a seller that says of each that it brought nothing is
+    /// not paid again at once.
+    pub(super) fn auto_pause(&self) -> Duration {
+        AUTO_PAUSE.max(Duration::from_secs(self.quote.duration_secs) / 2)
+    }
+
+    /// When time, or what its meter shows, changes something.
     pub(super) fn due(&self) -> Option<UnixMillis> {
         let of_state = match self.state {
             PurchaseState::Paying => {
@@ -83,6 +112,7 @@ impl Purchase {
                 let inquiry = self.inquiry.as_ref();
                 inquiry.map(|inquiry| earliest(inquiry.next, Some(inquiry.since.plus(ANSWERABLE))))
             }
+            PurchaseState::Active if self.is_used_up() => Some(Some(UnixMillis::default())),
             PurchaseState::Active => Some(earliest(self.running_out(), self.auto_refresh())),
             PurchaseState::Expired if self.private_key.is_some() => {
                 Some(self.ends.filter(|_| self.refresh.is_none()).map(|ends| ends.plus(REVIVABLE)))
@@ -135,7 +165,7 @@ impl Purchase {
             _ => now,
         };
         self.ends = self.ends.map(|ends| ends.min(latest));
-        self.auto_next = self.auto_next.map(|next| next.min(now.plus(AUTO_PAUSE)));
+        self.auto_next = self.auto_next.map(|next| next.min(now.plus(self.auto_pause())));
         let refresh = self.refresh.as_mut().and_then(|refresh| refresh.inquiry.as_mut());
         self.inquiry.as_mut().into_iter().chain(refresh).for_each(|inquiry| inquiry.keep_within(now));
     }
@@ -143,12 +173,13 @@ impl Purchase {
 
 impl Purchases {
     /// What time brings. To be asked when [`Self::next_deadline`] has come, and from time to time, since clocks are set.
-    pub fn tick(&self, moment: &mut Moment<'_>) -> Step {
+    /// What this node is to pay by itself waits unless `may_pay`.
+    pub fn tick(&self, may_pay: bool, moment: &mut Moment<'_>) -> Step {
         let all = self.clock_went_back(moment.now);
         let mut step = Step { at: moment.now, looked_at_all: all, ..Step::default() };
         if all {
             self.quotes.values().for_each(|quote| quote_at(quote, moment.now, &mut step));
-            self.purchases.values().for_each(|purchase| purchase_at(purchase, moment, &mut step));
+            self.purchases.values().for_each(|purchase| purchase_at(purchase, may_pay, moment, &mut step));
             return step;
         }
         for subject in self.due(moment.now) {
@@ -159,7 +190,9 @@ impl Purchases {
                 }
                 Subject::Purchase(nonce) => {
                     let purchase = self.purchases.get(nonce);
-                    purchase.into_iter().for_each(|purchase| purchase_at(purchase, moment, &mut step));
+                    purchase
+                        .into_iter()
+                        .for_each(|purchase| purchase_at(purchase, may_pay, moment, &mut step));
                 }
             }
         }
@@ -177,7 +210,7 @@ fn quote_at(stored: &HeldQuote, now: UnixMillis, step: &mut Step) {
     }
 }
 
-fn purchase_at(stored: &Purchase, moment: &mut Moment<'_>, step: &mut Step) {
+fn purchase_at(stored: &Purchase, may_pay: bool, moment: &mut Moment<'_>, step: &mut Step) {
     let now = moment.now;
     let mut purchase = stored.clone();
     purchase.keep_within(now);
@@ -189,7 +222,7 @@ fn purchase_at(stored: &Purchase, moment: &mut Moment<'_>, step: &mut Step) {
     ask(&mut purchase, moment, step);
     ask_of_refresh(&mut purchase, moment, step);
     if purchase.state == PurchaseState::Active {
-        run(&mut purchase, moment, step);
+        run(&mut purchase, may_pay, moment, step);
     }
     let is_dead = purchase.state == PurchaseState::Expired
         && purchase.refresh.is_none()
@@ -254,18 +287,23 @@ fn ask_of_refresh(purchase: &mut Purchase, moment: &mut Moment<'_>, step: &mut S
 }
 
 /// An active contract is refreshed, or comes to its end, or near it.
-fn run(purchase: &mut Purchase, moment: &mut Moment<'_>, step: &mut Step) {
+fn run(purchase: &mut Purchase, may_pay: bool, moment: &mut Moment<'_>, step: &mut Step) {
     let now = moment.now;
     let Some(ends) = purchase.ends else { return };
-    if ends <= now {
-        purchase.state = PurchaseState::Expired;
-        EndReason::Time.as_str().clone_into(&mut purchase.reason);
-        let response = Response::Expired { nonce: purchase.nonce().clone(), reason: EndReason::Time };
+    let is_used_up = purchase.is_used_up();
+    if ends <= now || is_used_up {
+        let reason = if is_used_up { EndReason::Data } else { EndReason::Time };
+        purchase.expire(reason, now);
+        let response = Response::Expired { nonce: purchase.nonce().clone(), reason };
         step.publish.push(told(purchase, &response, moment));
         return;
     }
     if purchase.auto_refresh().is_some_and(|at| at <= now) {
-        begin_refresh(purchase, true, moment, step);
+        if may_pay {
+            begin_refresh(purchase, true, moment, step);
+        } else {
+            purchase.auto_next = Some(now.plus(AUTO_PAUSE));
+        }
     }
     if !purchase.told_expiring && purchase.running_out().is_some_and(|at| at <= now) {
         purchase.told_expiring = true;
@@ -276,16 +314,8 @@ fn run(purchase: &mut Purchase, moment: &mut Moment<'_>, step: &mut Step) {
 }
 
 fn status(seller: NodeId, nonce: &Nonce, id: MessageId, moment: &mut Moment<'_>) -> Post {
-    Post {
-        id: moment.message_id(),
-        to: seller,
-        body: Request::Status { nonce: nonce.clone(), id }.to_json(),
-        reply_to: None,
-        amount_sat: 1,
-        fee_limit: None,
-        keep: None,
-        from_allowance: true,
-    }
+    let body = Request::Status { nonce: nonce.clone(), id }.to_json();
+    Post::from_allowance(moment.message_id(), seller, body, None)
 }
 
 fn unanswered(purchase: &Purchase, moment: &mut Moment<'_>) -> Note {

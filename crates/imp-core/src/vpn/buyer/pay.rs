@@ -117,6 +117,7 @@ impl Purchases {
             told_expiring: false,
             up: None,
             meter: Meter::default(),
+            bytes_allowed: held.quote.limits.data_bytes,
             reason: String::new(),
         };
         let pay = vec![payment(id, &purchase, &request)];
@@ -190,6 +191,7 @@ pub(super) fn begin_refresh(
     purchase.refresh = Some(OpenRefresh { id, sent: moment.now, settled: false, auto, inquiry: None });
     if auto {
         purchase.auto_spent_sat = purchase.auto_spent_sat.saturating_add(price_sat);
+        purchase.auto_next = Some(moment.now.plus(purchase.auto_pause()));
     }
     step.pay.push(payment(id, purchase, &request));
     id

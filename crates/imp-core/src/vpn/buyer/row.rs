@@ -122,7 +122,7 @@ pub struct Purchase {
     pub auto_limit_sat: Option<u64>,
     /// What they have cost, with what is on its way.
     pub auto_spent_sat: u64,
-    /// When the next one may be tried, after one that failed.
+    /// When the next one may be tried, after the last one.
     pub auto_next: Option<UnixMillis>,
     /// Programs know that it ends soon.
     pub told_expiring: bool,
@@ -130,6 +130,8 @@ pub struct Purchase {
     pub up: Option<UpWish>,
     /// What went through, as far as this node carried the tunnel.
     pub meter: Meter,
+    /// Bytes that may go through in all, both ways together; nothing for no limit.
+    pub bytes_allowed: Option<u64>,
     /// Why it is over or in doubt, in a few words.
     pub reason: String,
 }

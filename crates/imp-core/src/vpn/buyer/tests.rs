@@ -18,18 +18,23 @@ const START: UnixMillis = UnixMillis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 const PRICE_SAT: u64 = 100;
-const ASKED: Asked = Asked { by_quote_request: true, nonce_taken: false };
 
 /// A buyer, and a seller that says what it is told to.
 struct Desk {
     book: Purchases,
     now: UnixMillis,
     seed: u8,
+    limits: Limits,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { book: Purchases::new(vec![], vec![], START), now: START, seed: 0 }
+        Self::with(Limits::default())
+    }
+
+    /// Where so much is sold.
+    fn with(limits: Limits) -> Self {
+        Self { book: Purchases::new(vec![], vec![], START), now: START, seed: 0, limits }
     }
 
     fn decide<T>(&mut self, decide: impl FnOnce(&Purchases, &mut Moment<'_>) -> T) -> T {
@@ -45,7 +50,7 @@ impl Desk {
     }
 
     fn hear(&mut self, reply_to: MessageId, response: &Response, sat: u64) -> Step {
-        self.hear_from(seller(), reply_to, response, sat, ASKED)
+        self.hear_from(seller(), reply_to, response, sat, self.asked())
     }
 
     fn hear_from(
@@ -71,6 +76,11 @@ impl Desk {
         step
     }
 
+    /// A quote was asked for now.
+    fn asked(&self) -> Asked {
+        Asked { quote_asked: Some(self.now), nonce_taken: false }
+    }
+
     fn id(&mut self) -> MessageId {
         self.seed += 1;
         MessageId::from_random([self.seed; 16])
@@ -78,7 +88,7 @@ impl Desk {
 
     /// A quote of the seller.
     fn quoted(&mut self) -> Nonce {
-        let quote = quote(self.id());
+        let quote = Quote { limits: self.limits, ..quote(self.id()) };
         let id = self.id();
         self.hear(id, &Response::Quote(quote.clone()), 1);
         quote.nonce
@@ -119,7 +129,7 @@ impl Desk {
             expiry_secs: 0,
             duration_secs: HOUR.as_secs(),
             mtu: 1420,
-            limits: Limits::default(),
+            limits: self.limits,
         }
     }
 
@@ -135,6 +145,16 @@ impl Desk {
         self.hear(id, &Response::Refreshed { nonce, duration_secs, remaining_secs, expiry_secs: 0 }, 1)
     }
 
+    /// What the device says of the tunnel.
+    fn carried(&mut self, nonce: &Nonce, rx_bytes: u64) {
+        self.book.read_meter(nonce, &Reading { rx_bytes, tx_bytes: 0, last_handshake: None });
+    }
+
+    fn auto_refresh(&mut self, nonce: &Nonce, limit_sat: u64) {
+        let step = self.book.set_auto_refresh(nonce, Some(limit_sat), self.now).unwrap();
+        self.book.apply(&step);
+    }
+
     fn refund(&mut self, nonce: &Nonce, id: MessageId, reason: &str) -> Step {
         let (nonce, reason) = (nonce.clone(), reason.to_owned());
         self.hear(id, &Response::Refund { nonce, amount_sat: 1_000_000, received_sat: 100, reason }, 98)
@@ -146,8 +166,12 @@ impl Desk {
     }
 
     fn later(&mut self, time: Duration) -> Step {
+        self.later_if(true, time)
+    }
+
+    fn later_if(&mut self, may_pay: bool, time: Duration) -> Step {
         self.now = self.now.plus(time);
-        let step = self.decide(Purchases::tick);
+        let step = self.decide(|book, moment| book.tick(may_pay, moment));
         self.book.apply(&step);
         step
     }

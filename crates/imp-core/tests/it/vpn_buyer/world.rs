@@ -9,7 +9,7 @@ use imp_core::id::{MessageId, NodeId, PaymentHash};
 use imp_core::time::UnixMillis;
 use imp_core::vpn::buyer::{Asked, HeldQuote, Purchase, PurchaseState, Purchases, REVIVABLE, Step};
 use imp_core::vpn::{
-    Config, End, Incoming, Limits, Moment, Nonce, Post, PresharedKey, PrivateKey, PublicKey, Quote, Request,
+    Config, End, Incoming, Moment, Nonce, Post, PresharedKey, PrivateKey, PublicKey, Quote, Reading, Request,
     Response,
 };
 use secp256k1::{SECP256K1, SecretKey};
@@ -27,18 +27,18 @@ pub(super) enum Crash {
 }
 
 /// A payment that the outbox has taken in.
-struct Paid {
-    post: Post,
-    request: Request,
-    auto: bool,
-    end: Option<End>,
+pub(super) struct Paid {
+    pub(super) post: Post,
+    pub(super) request: Request,
+    pub(super) auto: bool,
+    pub(super) end: Option<End>,
 }
 
 pub(super) struct World {
-    book: Purchases,
-    quotes: BTreeMap<Nonce, HeldQuote>,
+    pub(super) book: Purchases,
+    pub(super) quotes: BTreeMap<Nonce, HeldQuote>,
     pub(super) purchases: BTreeMap<Nonce, Purchase>,
-    paid: BTreeMap<MessageId, Paid>,
+    pub(super) paid: BTreeMap<MessageId, Paid>,
     pub(super) sellers: [NodeId; SELLERS],
     /// Every quote that a seller gave, and when it came by the buyer's clock.
     pub(super) given: Vec<(usize, Quote, UnixMillis)>,
@@ -46,13 +46,17 @@ pub(super) struct World {
     off_ms: i64,
     seed: u64,
     /// What came back for each contract.
-    came_back_sat: HashMap<Nonce, u64>,
+    pub(super) came_back_sat: HashMap<Nonce, u64>,
     /// The most that refreshes of the node's own accord were ever allowed to cost.
-    auto_limit_sat: HashMap<Nonce, u64>,
+    pub(super) auto_limit_sat: HashMap<Nonce, u64>,
     /// Texts of private keys.
     secrets: Vec<String>,
     server_key: PublicKey,
     psk: PresharedKey,
+    /// The service is switched on.
+    active: bool,
+    /// When each contract was last refreshed by the node itself, unless the clock was set since.
+    refreshed_by_itself: HashMap<Nonce, UnixMillis>,
 }
 
 impl World {
@@ -73,6 +77,8 @@ impl World {
             secrets: Vec::new(),
             server_key: PrivateKey::from_random([99; 32]).public(),
             psk: PresharedKey::from_random([98; 32]),
+            active: true,
+            refreshed_by_itself: HashMap::new(),
         }
     }
 
@@ -121,7 +127,7 @@ impl World {
             repeated: false,
             blocked: false,
         };
-        let asked = Asked { by_quote_request: true, nonce_taken: false };
+        let asked = Asked { quote_asked: Some(self.now()), nonce_taken: false };
         // What travels is text.
         let response = Response::parse(&response.to_json()).unwrap();
         let step = self.book.take(&incoming, &response, asked, self.now());
@@ -204,14 +210,21 @@ impl World {
     }
 
     fn end(&mut self, id: MessageId, end: End, crash: Crash) {
-        self.paid.get_mut(&id).unwrap().end = Some(end);
+        let paid = self.paid.get_mut(&id).unwrap();
+        paid.end = Some(end);
+        if let (End::Settled(_), true, Some(nonce)) = (end, paid.auto, paid.request.nonce()) {
+            let sent = self.purchases.get(nonce).and_then(|purchase| purchase.refresh);
+            let sent = sent.filter(|refresh| refresh.id == id).map(|refresh| refresh.sent);
+            self.refreshed_by_itself.extend(sent.map(|sent| (nonce.clone(), sent)));
+        }
         let step = self.book.message_ended(id, end, self.now());
         assert!(step.pay.is_empty());
         self.finish_step(&step, crash);
     }
 
     pub(super) fn tick(&mut self, crash: Crash) {
-        let step = self.decide(Purchases::tick);
+        let active = self.active;
+        let step = self.decide(|book, moment| book.tick(active, moment));
         self.finish_step(&step, crash);
         if crash == Crash::No {
             let now = self.now();
@@ -232,7 +245,25 @@ impl World {
 
     pub(super) fn jump(&mut self, secs: i32) {
         self.off_ms += i64::from(secs) * 1000;
+        self.refreshed_by_itself.clear();
         self.tick(Crash::No);
+    }
+
+    pub(super) fn set_active(&mut self, active: bool) {
+        self.active = active;
+    }
+
+    /// The tunnel is used, which the node sees where it carries it.
+    pub(super) fn use_tunnel(&mut self, nonce: &Nonce, bytes: u64) {
+        let Some(purchase) = self.book.purchase(nonce) else { return };
+        let (rx_bytes, tx_bytes) = (purchase.meter.rx_bytes + bytes, purchase.meter.tx_bytes + bytes / 2);
+        self.book.read_meter(nonce, &Reading { rx_bytes, tx_bytes, last_handshake: None });
+        let step = self.book.save_meters(self.now());
+        self.finish_step(&step, Crash::No);
+        self.tick(Crash::No);
+        let purchase = &self.purchases[nonce];
+        let is_used_up = purchase.bytes_allowed.is_some_and(|allowed| purchase.meter.bytes() >= allowed);
+        assert!(!is_used_up || purchase.state != PurchaseState::Active, "{purchase:?}");
     }
 
     /// The daemon starts again, from what the store has.
@@ -279,7 +310,7 @@ impl World {
             self.purchases.insert(purchase.nonce().clone(), purchase.clone());
         }
         for post in &step.send {
-            assert!(post.amount_sat == 1 && post.from_allowance);
+            assert!(post.amount_sat == 0 && post.from_allowance);
             assert!(matches!(Request::parse(&post.body), Ok(Request::Status { .. })));
         }
         let texts = step.send.iter().chain(&step.pay).map(|post| &post.body);
@@ -289,6 +320,7 @@ impl World {
     }
 
     fn pay(&mut self, step: &Step) {
+        let now = self.now();
         for post in &step.pay {
             let request = Request::parse(&post.body).unwrap();
             let nonce = request.nonce().unwrap();
@@ -301,37 +333,15 @@ impl World {
                 assert!(twice.clone().all(is_failed), "paid twice for one quote");
             }
             let auto = purchase.refresh.is_some_and(|refresh| refresh.id == post.id && refresh.auto);
+            if auto {
+                assert!(self.active, "nothing is paid by itself");
+                let half = Duration::from_secs(purchase.quote.duration_secs) / 2;
+                let last = self.refreshed_by_itself.get(nonce);
+                assert!(last.is_none_or(|last| now.since(*last) >= half), "{purchase:?}");
+            }
             let paid = Paid { post: post.clone(), request, auto, end: None };
             assert!(self.paid.insert(post.id, paid).is_none());
         }
-    }
-
-    fn check(&self) {
-        let now = self.now();
-        for (nonce, purchase) in &self.purchases {
-            let over = matches!(purchase.state, PurchaseState::Refunded | PurchaseState::Failed);
-            assert!(!over || purchase.private_key.is_none(), "{purchase:?}");
-            assert_eq!(purchase.published_key().is_some(), purchase.state == PurchaseState::Active);
-            if let Some(config) = &purchase.config {
-                assert_eq!((&config.client_key, &config.nonce), (&purchase.public_key, nonce));
-                assert_eq!(config.duration_secs, purchase.quote.duration_secs);
-            }
-            if purchase.state == PurchaseState::Active {
-                let least = purchase.ends.unwrap().since(now).as_secs();
-                assert!(least <= 10 * 366 * 24 * 3600);
-            }
-            let of_it = self.paid.values().filter(|paid| paid.request.nonce() == Some(nonce));
-            let sum = |end: fn(&Paid) -> bool| {
-                of_it.clone().filter(|paid| end(paid)).map(|paid| paid.post.amount_sat).sum::<u64>()
-            };
-            let settled = sum(|paid| matches!(paid.end, Some(End::Settled(_))));
-            assert!((settled..=sum(|_| true)).contains(&purchase.paid_sat), "{settled} {purchase:?}");
-            let auto = sum(|paid| paid.auto && !matches!(paid.end, Some(End::Failed)));
-            assert!(auto <= self.auto_limit_sat.get(nonce).copied().unwrap_or(0));
-            assert!(self.book.purchase(nonce).is_some_and(|known| known.state == purchase.state));
-        }
-        assert_eq!(self.book.purchases().count(), self.purchases.len());
-        assert_eq!(self.book.quotes().count(), self.quotes.len());
     }
 
     /// A CONFIG for this purchase as an honest seller writes it.
@@ -348,26 +358,7 @@ impl World {
             expiry_secs: self.now().secs(),
             duration_secs: purchase.quote.duration_secs,
             mtu: 1420,
-            limits: Limits::default(),
+            limits: purchase.quote.limits,
         }
-    }
-
-    /// Ends what is open and lets time pass until everything is forgotten.
-    pub(super) fn finish(&mut self) {
-        for (nonce, purchase) in &self.purchases {
-            let back = self.came_back_sat.get(nonce).copied().unwrap_or(0);
-            assert!(purchase.refunded_sat <= back, "{purchase:?}");
-        }
-        let is_open = |paid: &Paid| matches!(paid.end, None | Some(End::Unknown));
-        let open: Vec<_> = self.paid.iter().filter(|(_, paid)| is_open(paid)).map(|(id, _)| *id).collect();
-        open.into_iter().for_each(|id| self.settle(id));
-        let nonces: Vec<_> = self.purchases.keys().cloned().collect();
-        nonces.iter().for_each(|nonce| self.auto_refresh(nonce, 0));
-        self.pass(Duration::from_secs(10 * 24 * 3600));
-        for purchase in self.purchases.values() {
-            assert!(purchase.private_key.is_none() && purchase.refresh.is_none(), "{purchase:?}");
-        }
-        self.pass(Duration::from_secs(120 * 24 * 3600));
-        assert!(self.purchases.is_empty() && self.quotes.is_empty() && self.book.next_deadline().is_none());
     }
 }

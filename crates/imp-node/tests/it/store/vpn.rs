@@ -181,6 +181,7 @@ fn purchase(n: u8, made: u64, state: PurchaseState) -> Purchase {
         told_expiring: false,
         up: Some(UpWish { allow_private: true, keep_dns: false, since: UnixMillis(6) }),
         meter: Meter::default(),
+        bytes_allowed: Some(u64::MAX),
         reason: "é".to_owned(),
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::vpn::EndReason;
 
 #[test]
 fn a_quote_counts_once_for_each_request_of_ours() {
@@ -6,8 +7,12 @@ fn a_quote_counts_once_for_each_request_of_ours() {
     let (request, other) = (desk.id(), desk.id());
     let one = Response::Quote(quote(request));
     for asked in [
-        Asked { by_quote_request: false, nonce_taken: false },
-        Asked { by_quote_request: true, nonce_taken: true },
+        Asked { quote_asked: None, nonce_taken: false },
+        Asked { quote_asked: Some(START), nonce_taken: true },
+        Asked {
+            quote_asked: Some(START.minus(QUOTE_AWAITED + Duration::from_millis(1))),
+            nonce_taken: false,
+        },
     ] {
         let step = desk.hear_from(seller(), request, &one, 1, asked);
         assert_eq!((step.count, step.publish.len()), (vec!["vpn_ignored"], 0));
@@ -45,7 +50,11 @@ fn a_config_counts_for_the_key_and_the_terms_that_were_bought() {
         assert_eq!((step.count, step.publish.len()), (vec!["vpn_config_refused"], 0));
     }
     let good = Response::Config(Box::new(good));
-    assert_eq!(desk.hear_from(node(8), id, &good, 1, ASKED).count, ["vpn_ignored"], "of another node");
+    assert_eq!(
+        desk.hear_from(node(8), id, &good, 1, Asked::default()).count,
+        ["vpn_ignored"],
+        "of another node"
+    );
     assert_eq!(desk.state(&nonce), PurchaseState::Paid);
     assert_eq!(kinds(&desk.hear(id, &good, 1)), ["CONFIG"]);
     let purchase = desk.book.purchase(&nonce).unwrap();
@@ -120,4 +129,26 @@ fn a_refusal_to_quote_is_told_if_it_was_asked_for() {
     let (id, response) = (desk.id(), Response::Refused { reason: "not selling".to_owned() });
     assert_eq!(kinds(&desk.hear(id, &response, 1)), ["REFUSED"]);
     assert_eq!(desk.hear_from(seller(), id, &response, 1, Asked::default()).count, ["vpn_ignored"]);
+}
+
+#[test]
+fn a_seller_says_that_the_data_is_used_up_and_nothing_else_of_an_end() {
+    let mut desk = Desk::with(Limits { data_bytes: Some(1000), bytes_per_sec: None });
+    let (nonce, id) = desk.active();
+    let expired = |reason| Response::Expired { nonce: nonce.clone(), reason };
+    let (time, data) = (expired(EndReason::Time), expired(EndReason::Data));
+    assert_eq!(desk.hear(id, &time, 1).count, ["vpn_ignored"]);
+    assert_eq!(desk.hear_from(node(8), id, &data, 1, Asked::default()).count, ["vpn_ignored"]);
+    desk.now = desk.now.plus(MINUTE);
+    assert_eq!(kinds(&desk.hear(id, &data, 1)), ["EXPIRED"]);
+    let purchase = desk.book.purchase(&nonce).unwrap();
+    assert_eq!((purchase.state, purchase.reason.as_str()), (PurchaseState::Expired, "data"));
+    assert_eq!(purchase.ends, Some(desk.now));
+    assert_eq!(desk.hear(id, &data, 1).count, ["vpn_ignored"], "it has ended");
+
+    let mut desk = Desk::new();
+    let (nonce, id) = desk.active();
+    let data = Response::Expired { nonce: nonce.clone(), reason: EndReason::Data };
+    assert_eq!(desk.hear(id, &data, 1).count, ["vpn_ignored"], "it has no limit");
+    assert_eq!(desk.state(&nonce), PurchaseState::Active);
 }

@@ -17,7 +17,7 @@ fn a_seller_that_is_silent_is_asked_ever_more_seldom_for_a_day_and_is_marked() {
     let (nonce, id) = desk.paid();
     let step = desk.later(FIRST_INQUIRY);
     let post = &step.send[0];
-    assert_eq!((post.amount_sat, post.from_allowance, post.keep), (1, true, None));
+    assert_eq!((post.amount_sat, post.from_allowance, post.keep), (0, true, None));
     assert_eq!(Request::parse(&post.body), Ok(Request::Status { nonce: nonce.clone(), id }));
     assert_eq!(asked(&mut desk, 18 * MINUTE), [60, 180, 420, 900]);
     let step = desk.later(Duration::from_secs(270));
@@ -119,8 +119,7 @@ fn a_refresh_without_an_answer_is_told_and_given_up_after_a_day() {
 fn refreshes_of_its_own_accord_stay_within_their_limit() {
     let mut desk = Desk::new();
     let (nonce, _) = desk.active();
-    let step = desk.book.set_auto_refresh(&nonce, Some(2 * PRICE_SAT + 99), desk.now).unwrap();
-    desk.book.apply(&step);
+    desk.auto_refresh(&nonce, 2 * PRICE_SAT + 99);
     let mut paid = Vec::new();
     for _ in 0..12 {
         let Some(due) = desk.book.next_deadline().filter(|_| desk.state(&nonce) == PurchaseState::Active)
@@ -148,8 +147,7 @@ fn refreshes_of_its_own_accord_stay_within_their_limit() {
 fn a_refresh_of_its_own_accord_that_fails_is_tried_again_and_one_that_is_refused_is_not() {
     let mut desk = Desk::new();
     let (nonce, _) = desk.active();
-    let step = desk.book.set_auto_refresh(&nonce, Some(10_000), desk.now).unwrap();
-    desk.book.apply(&step);
+    desk.auto_refresh(&nonce, 10_000);
     let step = desk.later(Duration::from_secs(3240));
     desk.end(step.pay[0].id, End::Failed);
     assert_eq!(desk.book.purchase(&nonce).unwrap().auto_spent_sat, 0);
@@ -171,4 +169,78 @@ fn a_clock_that_was_ahead_does_not_make_a_contract_longer() {
     desk.now = START;
     desk.later(Duration::ZERO);
     assert_eq!(desk.book.purchase(&nonce).unwrap().ends, Some(START.plus(HOUR)));
+}
+
+#[test]
+fn data_that_is_used_up_ends_a_contract_and_a_refresh_brings_as_much_again() {
+    let mut desk = Desk::with(Limits { data_bytes: Some(1000), bytes_per_sec: None });
+    let (nonce, _) = desk.active();
+    desk.carried(&nonce, 999);
+    assert_eq!(kinds(&desk.later(MINUTE)), [""; 0]);
+    desk.carried(&nonce, 1500);
+    assert!(desk.book.next_deadline().is_some_and(|due| due <= desk.now), "at once");
+    let step = desk.later(MINUTE);
+    assert_eq!(kinds(&step), ["EXPIRED"]);
+    let purchase = &step.put_purchases[0];
+    assert_eq!((purchase.state, purchase.reason.as_str()), (PurchaseState::Expired, "data"));
+    assert_eq!(purchase.ends, Some(desk.now));
+    let id = desk.refresh(&nonce).unwrap();
+    desk.end(id, End::Settled(desk.now));
+    desk.refreshed(&nonce, id, 3600);
+    let purchase = desk.book.purchase(&nonce).unwrap();
+    assert_eq!(
+        (purchase.state, purchase.bytes_allowed),
+        (PurchaseState::Active, Some(2500)),
+        "what was overdrawn is not owed"
+    );
+    desk.carried(&nonce, 2500);
+    assert_eq!(kinds(&desk.later(MINUTE)), ["EXPIRED"]);
+}
+
+/// A seller that says so of each refresh would be paid again and again.
+#[test]
+fn a_seller_that_counts_less_time_gets_no_refresh_of_its_own_accord() {
+    for (remaining_secs, duration_secs, goes_on) in
+        [(3960, 3600, true), (3930, 3600, true), (5, 3600, false), (3960, 3599, false)]
+    {
+        let mut desk = Desk::new();
+        let (nonce, _) = desk.active();
+        desk.auto_refresh(&nonce, 10_000);
+        let step = desk.later(Duration::from_secs(3240));
+        let id = step.pay[0].id;
+        desk.end(id, End::Settled(desk.now));
+        let nonce_of = nonce.clone();
+        let said = Response::Refreshed { nonce: nonce_of, duration_secs, remaining_secs, expiry_secs: 0 };
+        assert_eq!(kinds(&desk.hear(id, &said, 1)), ["REFRESHED"]);
+        let purchase = desk.book.purchase(&nonce).unwrap();
+        assert_eq!(purchase.auto_limit_sat.is_some(), goes_on, "{remaining_secs}");
+        assert_eq!(purchase.reason.is_empty(), goes_on);
+        assert_eq!(purchase.state, PurchaseState::Active);
+    }
+}
+
+#[test]
+fn a_contract_is_refreshed_by_itself_once_within_half_of_what_that_buys() {
+    let mut desk = Desk::new();
+    let (nonce, _) = desk.active();
+    desk.auto_refresh(&nonce, 10_000);
+    let step = desk.later(Duration::from_secs(3240));
+    let id = step.pay[0].id;
+    desk.end(id, End::Settled(desk.now));
+    desk.refreshed(&nonce, id, 2000);
+    // Its owner wants it all the same.
+    desk.auto_refresh(&nonce, 10_000);
+    assert!(desk.later(Duration::from_secs(1799)).pay.is_empty());
+    assert_eq!(desk.later(Duration::from_secs(1)).pay.len(), 1);
+}
+
+#[test]
+fn nothing_is_paid_by_itself_while_the_service_is_switched_off() {
+    let mut desk = Desk::new();
+    let (nonce, _) = desk.active();
+    desk.auto_refresh(&nonce, 10_000);
+    assert!(desk.later_if(false, Duration::from_secs(3240)).pay.is_empty());
+    assert_eq!(desk.book.next_deadline(), Some(desk.now.plus(AUTO_PAUSE)), "nothing stays due");
+    assert!(desk.later_if(false, AUTO_PAUSE).pay.is_empty());
+    assert_eq!(desk.later(AUTO_PAUSE).pay.len(), 1, "it was switched on again");
 }
