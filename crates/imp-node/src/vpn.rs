@@ -17,6 +17,7 @@
 
 mod buy;
 mod change;
+mod inbound;
 mod keys;
 mod list;
 mod options;
@@ -54,6 +55,7 @@ pub use keys::PrivateKeys;
 pub use list::{ContractPlace, ContractQuery, PaymentQuery};
 pub use options::{Hosts, SellerOptions, VpnOptions};
 pub use station::Station;
+pub(crate) use tunnels::clean_up_tunnels;
 pub use view::{
     ConfigFile, ContractPage, ContractView, PaymentPage, PaymentView, QuoteView, Role, SellerView, TunnelView,
 };

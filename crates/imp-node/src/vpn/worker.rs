@@ -1,27 +1,23 @@
 //! Takes what came in, in order, and follows messages, devices and the clock.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId};
-use imp_core::record::Service;
 use imp_core::time::UnixMillis;
-use imp_core::vpn::buyer::Asked;
+use imp_core::vpn::End;
 use imp_core::vpn::seller::PaymentState;
-use imp_core::vpn::{End, Incoming, Payload, Request, Response};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use super::change::{Decision, Direct};
+use super::inbound::Inbound;
 use super::{Inner, Memory, SAVE_METERS_EVERY};
 use crate::error::Error;
 use crate::store::StoreError;
-use crate::store::outbox::OutboxMessage;
-use crate::store::vpn::VpnInbound;
-
-/// What is read of what came in at once.
-const INBOUND_AT_ONCE: usize = 64;
 
 /// The longest that this sleeps: the clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -35,41 +31,31 @@ const DEVICE_OPENS: Duration = Duration::from_secs(10);
 /// How often what nobody can ask about any more is let go from memory.
 const TRIM_EVERY: Duration = Duration::from_secs(600);
 
-/// The counter of texts of other nodes that cannot be read.
-const MALFORMED: &str = "vpn_malformed";
-
-/// The counter of questions that a node with the service switched off leaves unanswered.
-const INACTIVE: &str = "vpn_inactive";
-
 /// Works until the node stops. Ends early where the store cannot; whoever started it starts it again.
 pub(super) async fn run(inner: Arc<Inner>) {
-    let stopped = inner.tasks.token();
-    let worked = stopped.run_until_cancelled(work(&inner)).await;
-    if let Some(Err(error)) = worked {
+    if let Err(error) = work(&inner).await {
         tracing::warn!("contracts of the VPN cannot be kept: {error}");
-    }
-    if stopped.is_cancelled()
-        && let Err(error) = inner.save_meters().await
-    {
+    } else if let Err(error) = inner.save_meters().await {
         tracing::warn!("what went through tunnels is not saved: {error}");
     }
 }
 
+/// Ends between two steps: what is in memory must not fall behind the store, which meters are then saved over.
 async fn work(inner: &Arc<Inner>) -> Result<(), Error> {
+    let stopped = inner.tasks.token();
     // From here on no end is missed.
     let mut ends = inner.outbox.ends();
     let mut looks = inner.station.looks();
     if inner.options.active && inner.options.seller.sell {
         // Who paid while the node was away is served and not sent back, if the device only takes its time.
-        let _ = tokio::time::timeout(DEVICE_OPENS, inner.station.tried()).await;
+        let tried = tokio::time::timeout(DEVICE_OPENS, inner.station.tried());
+        let _ = stopped.run_until_cancelled(tried).await;
     }
     inner.look_at_pending().await?;
     let mut trimmed = Instant::now();
-    let mut has_arrived = true;
-    loop {
-        while has_arrived {
-            has_arrived = inner.take_inbound().await?;
-        }
+    let mut inbound = Inbound::default();
+    while !stopped.is_cancelled() {
+        inbound.take(inner, &stopped).await?;
         inner.meter().await?;
         inner.turn().await?;
         if trimmed.elapsed() >= TRIM_EVERY {
@@ -78,116 +64,29 @@ async fn work(inner: &Arc<Inner>) -> Result<(), Error> {
         }
         let pause = inner.pause().await;
         tokio::select! {
-            () = inner.arrived.notified() => has_arrived = true,
+            () = stopped.cancelled() => {}
+            () = inner.arrived.notified() => inbound.has_arrived(),
             () = inner.changed.notified() => {}
             () = inner.look_again.notified() => inner.look_at_pending().await?,
             _ = looks.changed() => {}
             ended = ends.recv() => match ended {
-                Ok(id) => inner.look_at(id).await?,
+                Ok(id) => inner.look_if_pending(id, &mut ends).await?,
                 Err(RecvError::Lagged(_)) => inner.look_at_pending().await?,
                 Err(RecvError::Closed) => return Err(Error::unavailable("the outbox is closed")),
             },
             () = tokio::time::sleep(pause) => {}
         }
     }
+    Ok(())
 }
 
 impl Inner {
-    /// Takes the oldest of what came in. Says whether there was anything.
-    async fn take_inbound(&self) -> Result<bool, Error> {
-        let rows = self.store.vpn_inbound(INBOUND_AT_ONCE).await?;
-        let found = !rows.is_empty();
-        for row in rows {
-            self.take(row).await?;
-        }
-        Ok(found)
-    }
-
-    async fn take(&self, row: VpnInbound) -> Result<(), Error> {
-        let payload = Payload::parse(&row.text);
-        let handled = vec![row.hash];
-        let decision = match payload {
-            Ok(Payload::Request(Request::Quote)) if !self.options.active => {
-                Decision { handled, count: vec![INACTIVE], ..Decision::default() }
-            }
-            Ok(Payload::Request(request)) => return self.take_request(&row, &request).await,
-            Ok(Payload::Response(response)) => return self.take_response(&row, response).await,
-            Err(error) => {
-                let (message, from) = (row.id, row.sender);
-                // A seller's configuration that cannot be used is what its buyer wants to know of.
-                let is_config = self.is_awaited_config(&row).await;
-                if is_config {
-                    tracing::warn!(%message, %from, "a seller's configuration is refused: {error}");
-                } else {
-                    tracing::debug!(%message, %from, "a text of the VPN {error}");
-                }
-                let count = vec![if is_config { "vpn_config_refused" } else { MALFORMED }];
-                Decision { handled, count, ..Decision::default() }
-            }
-        };
-        let mut memory = self.memory.lock().await;
-        self.commit(&mut memory, decision).await.map(drop)
-    }
-
-    /// Whether a text that cannot be read answers a payment for a contract.
-    async fn is_awaited_config(&self, row: &VpnInbound) -> bool {
-        let memory = self.memory.lock().await;
-        memory
-            .purchases
-            .purchases()
-            .any(|purchase| purchase.seller == row.sender && purchase.contract_id.to_string() == row.reply_to)
-    }
-
-    async fn take_request(&self, row: &VpnInbound, request: &Request) -> Result<(), Error> {
-        let blocked = self.is_blocked(row.sender).await;
-        let direct = self.direct([row.sender]).await;
-        let mut memory = self.memory.lock().await;
-        // They change with the device.
-        memory.book.set_terms(self.terms());
-        let step =
-            self.decide(&direct, |moment| memory.book.take(&incoming(row, blocked), request, moment))?;
-        let decision = Decision { handled: vec![row.hash], ..step.into() };
-        self.commit(&mut memory, decision).await.map(drop)
-    }
-
-    async fn take_response(&self, row: &VpnInbound, response: Response) -> Result<(), Error> {
-        // Only an answer to a question of this node is a quote.
-        let quote_asked = match response {
-            Response::Quote(_) | Response::Refused { .. } => self.quote_asked(row).await?,
-            _ => None,
-        };
-        let blocked = self.is_blocked(row.sender).await;
-        let mut memory = self.memory.lock().await;
-        let nonce_taken = matches!(&response, Response::Quote(quote) if memory.book.knows(&quote.nonce));
-        let asked = Asked { quote_asked, nonce_taken };
-        let step = memory.purchases.take(&incoming(row, blocked), &response, asked, self.clock.now());
-        let decision = Decision { handled: vec![row.hash], ..step.into() };
-        // An answer has nothing paid.
-        self.commit(&mut memory, decision).await.map(drop)
-    }
-
-    async fn is_blocked(&self, node: NodeId) -> bool {
-        self.federation.peer(node).await.is_some_and(|view| view.peer.blocked)
-    }
-
-    /// When this node sent the question for a quote to its sender that a message answers, if it does.
-    async fn quote_asked(&self, row: &VpnInbound) -> Result<Option<UnixMillis>, StoreError> {
-        let Some(id) = MessageId::from_canonical(&row.reply_to) else { return Ok(None) };
-        let stored = self.outbox.state(id).await?.map(|stored| stored.message);
-        let is_ours =
-            |message: &OutboxMessage| message.service == Service::Vpn && message.recipient == row.sender;
-        let Some(message) = stored.filter(is_ours) else { return Ok(None) };
-        let body = self.store.message_body(id).await?.unwrap_or_default();
-        let request = std::str::from_utf8(&body).ok().map(Request::parse);
-        Ok(matches!(request, Some(Ok(Request::Quote))).then_some(message.accepted))
-    }
-
     /// What time and devices bring.
     async fn turn(self: &Arc<Self>) -> Result<(), Error> {
         let direct = self.direct(self.to_refund().await).await;
         let mut memory = self.memory.lock().await;
-        let revision = self.want(&memory);
         for (nonce, key) in memory.book.peers_to_drop() {
+            let revision = self.want(&memory);
             if self.station.is_off(&key, revision) {
                 let step = self.decide(&direct, |moment| memory.book.peer_gone(&nonce, moment))?;
                 self.commit(&mut memory, step.into()).await?;
@@ -195,7 +94,9 @@ impl Inner {
         }
         let step = self.decide(&direct, |moment| memory.book.tick(moment))?;
         self.commit(&mut memory, step.into()).await?;
-        let step = self.decide(&direct, |moment| memory.purchases.tick(self.options.active, moment))?;
+        // Nobody can call off what a service pays that is switched off.
+        let may_pay = self.options.active;
+        let step = self.decide(&direct, |moment| memory.purchases.tick(may_pay, moment))?;
         let pays = self.hold_and_commit(&mut memory, step.into()).await?;
         drop(memory);
         for (post, hold) in pays {
@@ -219,16 +120,34 @@ impl Inner {
         due.chain(leaving.map(|contract| contract.buyer)).collect()
     }
 
+    /// Messages whose ends are waited for.
+    async fn pending(&self) -> HashSet<MessageId> {
+        let memory = self.memory.lock().await;
+        let sold = memory.book.pending_messages().into_iter();
+        sold.chain(memory.purchases.pending_messages()).collect()
+    }
+
     /// Finds out about all messages whose ends are waited for.
     async fn look_at_pending(&self) -> Result<(), Error> {
-        let pending = {
-            let memory = self.memory.lock().await;
-            let mut pending = memory.book.pending_messages();
-            pending.extend(memory.purchases.pending_messages());
-            pending
-        };
-        for id in pending {
+        for id in self.pending().await {
             self.look_at(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out about a message that ended, and about those that did since, of whatever service.
+    async fn look_if_pending(&self, id: MessageId, ends: &mut Receiver<MessageId>) -> Result<(), Error> {
+        let pending = self.pending().await;
+        let mut ended = Some(id);
+        while let Some(id) = ended {
+            if pending.contains(&id) {
+                self.look_at(id).await?;
+            }
+            ended = match ends.try_recv() {
+                Ok(id) => Some(id),
+                Err(TryRecvError::Lagged(_)) => return self.look_at_pending().await,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+            };
         }
         Ok(())
     }
@@ -299,18 +218,5 @@ impl Inner {
         next.map_or(IDLE_SLEEP, |next| {
             next.since(self.clock.now()).clamp(Duration::from_millis(1), LONGEST_SLEEP)
         })
-    }
-}
-
-fn incoming(row: &VpnInbound, blocked: bool) -> Incoming<'_> {
-    Incoming {
-        hash: row.hash,
-        from: row.sender,
-        id: row.id,
-        reply_to: &row.reply_to,
-        amount: row.amount,
-        at: row.at,
-        repeated: row.repeated,
-        blocked,
     }
 }
