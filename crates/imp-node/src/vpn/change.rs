@@ -1,6 +1,6 @@
 //! From a decision to a commit, and what follows it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use imp_core::id::{NodeId, PaymentHash};
 use imp_core::record::Service;
@@ -85,11 +85,10 @@ impl Inner {
 
     /// Which of these nodes can be paid over a channel with them.
     pub(super) async fn direct(&self, nodes: impl IntoIterator<Item = NodeId>) -> Direct {
-        let mut direct = Direct::new();
+        let nodes: HashSet<NodeId> = nodes.into_iter().collect();
+        let mut direct = Direct::with_capacity(nodes.len());
         for node in nodes {
-            if !direct.contains_key(&node) {
-                direct.insert(node, self.outbox.is_direct(&node).await);
-            }
+            direct.insert(node, self.outbox.is_direct(&node).await);
         }
         direct
     }
@@ -116,7 +115,12 @@ impl Inner {
         }
         buyer.put_purchases.iter().for_each(|purchase| self.keys.follow(purchase));
         let change = self.change(&seller, &buyer, handled, key, count, answers.clone());
-        self.store.commit_vpn(change).await?;
+        if let Err(error) = self.store.commit_vpn(change).await {
+            for purchase in &buyer.put_purchases {
+                self.keys.follow_again(purchase, memory.purchases.purchase(purchase.nonce()));
+            }
+            return Err(error.into());
+        }
         self.count_payments(memory, &seller);
         memory.book.apply(&seller);
         memory.purchases.apply(&buyer);

@@ -43,17 +43,31 @@ impl PrivateKeys {
     /// Joins the key of a contract to its event from now on, as long as it has time left. To be called with each change of
     /// the contract, before it is committed: subscribers may have the event before the commit returns.
     pub fn follow(&self, purchase: &Purchase) {
-        let Some(event) = purchase.event_id.map(|id| (purchase.seller, id.to_string())) else { return };
+        let Some(event) = event_of(purchase) else { return };
         match purchase.published_key() {
             Some((_, key)) => self.lock().insert(event, key.clone()),
             None => self.lock().remove(&event),
         };
     }
 
+    /// Takes back a change that was not committed: the contract is as it was before, if it was at all.
+    pub(super) fn follow_again(&self, changed: &Purchase, before: Option<&Purchase>) {
+        if let Some(event) = event_of(changed) {
+            self.lock().remove(&event);
+        }
+        if let Some(before) = before {
+            self.follow(before);
+        }
+    }
+
     /// Single steps, which leave nothing half done.
     fn lock(&self) -> MutexGuard<'_, HashMap<EventName, PrivateKey>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn event_of(purchase: &Purchase) -> Option<EventName> {
+    Some((purchase.seller, purchase.event_id?.to_string()))
 }
 
 impl Completion for PrivateKeys {

@@ -65,6 +65,7 @@ fn purchase(state: PurchaseState) -> Purchase {
         left_secs: 0,
         refresh: None,
         inquiry: None,
+        bytes_allowed: None,
         paid_sat: 1,
         refunded_sat: 0,
         auto_limit_sat: None,
