@@ -38,6 +38,36 @@ impl Outbox {
         .map_err(Error::of_send)
     }
 
+    /// Waits for what comes of a message, like [`Self::repeat`] of one that is not kept, and never sends it: for whoever noted
+    /// that it is sent once.
+    ///
+    /// Every error holds the word "failed".
+    pub async fn wait(&self, id: MessageId) -> Result<Sent, Error> {
+        self.end_of(id).await.map_err(Error::of_send)
+    }
+
+    async fn end_of(&self, id: MessageId) -> Result<Sent, Error> {
+        let settled = Sent { id, state: MessageState::Settled };
+        if let Some(stage) = self.inner.running.watch(id) {
+            match self.outcome(stage).await {
+                News::Settled => return Ok(settled),
+                News::Ended(error) => return Err(error.of_message(id)),
+                News::Waits | News::Open => return Err(still_in_flight(id)),
+                // Its end may be stored all the same.
+                News::Dropped => {}
+            }
+        }
+        let stored = self.inner.store.message(id).await?.ok_or_else(|| unknown(id))?;
+        match stored.state {
+            MessageState::Settled => Ok(settled),
+            MessageState::Queued | MessageState::Sending => Err(self.dropped(id)),
+            MessageState::Failed | MessageState::Unknown => {
+                let error = stored.failure.as_ref().map_or_else(|| not_again(&stored), failure::of_earlier);
+                Err(error.of_message(id))
+            }
+        }
+    }
+
     /// Sends what is missing of a message that failed, and waits for it like [`Self::send`]: at most a day after it
     /// failed, and eight days after it was accepted. One that is settled is not sent again, one that is under way is waited
     /// for.
@@ -100,8 +130,7 @@ impl Outbox {
     ) -> Result<Option<tokio::sync::watch::Receiver<Stage>>, Error> {
         let inner = &self.inner;
         let Some(full) = inner.store.full_message(id).await? else {
-            let text = format!("failed: there is no message {id}");
-            return Err(Error::new(Code::NotFound, "MESSAGE_NOT_FOUND", text));
+            return Err(unknown(id));
         };
         let stored = &full.stored;
         let delivery = kept::delivery(stored.message.parts, &full.attempts);
@@ -180,6 +209,10 @@ const fn instead_of_retry(service: Service) -> Option<&'static str> {
         ),
         Service::Message | Service::Socket | Service::Sign => None,
     }
+}
+
+fn unknown(id: MessageId) -> Error {
+    Error::new(Code::NotFound, "MESSAGE_NOT_FOUND", format!("failed: there is no message {id}"))
 }
 
 fn not_again(stored: &StoredMessage) -> Error {

@@ -48,6 +48,11 @@ impl Registry {
         }
     }
 
+    /// What is said of a message by whoever works on it; nothing where nobody does.
+    pub(super) fn watch(&self, id: MessageId) -> Option<watch::Receiver<Stage>> {
+        self.lock().get(&id).cloned()
+    }
+
     /// A single step each, which cannot leave the map half changed.
     fn lock(&self) -> MutexGuard<'_, HashMap<MessageId, watch::Receiver<Stage>>> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)

@@ -7,7 +7,8 @@ use imp_api::error::Code;
 use imp_core::delivery::MessageState;
 use imp_core::id::{MessageId, NodeId};
 use imp_core::record::Service;
-use imp_core::vpn::buyer::{AcceptError, RefreshError, Step};
+use imp_core::time::UnixMillis;
+use imp_core::vpn::buyer::{AcceptError, Purchase, PurchaseState, REVIVABLE, RefreshError, Step};
 use imp_core::vpn::{Moment, Nonce, Post, Request};
 
 use super::change::{Decision, Direct, draft};
@@ -135,7 +136,8 @@ impl Vpn {
             if !matches!(state, None | Some(MessageState::Failed)) {
                 drop(hold);
                 inner.look_again.notify_one();
-                return inner.outbox.repeat(id, false).await;
+                // What is noted of it would not know of another try.
+                return inner.outbox.wait(id).await;
             }
             // Its end may not be noted yet, and would keep the quote from being accepted.
             inner.conclude(id).await?;
@@ -151,7 +153,8 @@ impl Vpn {
     ///
     /// # Errors
     ///
-    /// `NOT_FOUND` for a contract that this node did not buy.
+    /// `NOT_FOUND` for a contract that this node did not buy; `FAILED_PRECONDITION` for a limit of one that can have no more
+    /// time.
     pub async fn set_auto_refresh(
         &self,
         nonce: Nonce,
@@ -160,6 +163,12 @@ impl Vpn {
         let inner = Arc::clone(&self.inner);
         self.detached(async move {
             let mut memory = inner.memory.lock().await;
+            let purchase = memory.purchases.purchase(&nonce).ok_or_else(|| not_found(&nonce))?;
+            if limit_sat.is_some() && is_over(purchase, inner.clock.now()) {
+                let text = "the contract is over for good: ask for a quote, and buy another";
+                let error = Error::new(Code::FailedPrecondition, "CONTRACT_OVER", text);
+                return Err(error.with("nonce", nonce.to_string()));
+            }
             let step = memory.purchases.set_auto_refresh(&nonce, limit_sat, inner.clock.now());
             let step = step.ok_or_else(|| not_found(&nonce))?;
             inner.commit(&mut memory, step.into()).await?;
@@ -242,6 +251,19 @@ fn decide(memory: &Memory, named: &Named, moment: &mut Moment<'_>) -> Result<(Me
         }
     };
     decided.map_err(|((code, reason), text)| Error::new(code, reason, text).with("nonce", nonce.to_string()))
+}
+
+/// Whether a contract can have no more time.
+fn is_over(purchase: &Purchase, now: UnixMillis) -> bool {
+    match purchase.state {
+        PurchaseState::Refunded | PurchaseState::Failed => true,
+        PurchaseState::Expired => {
+            purchase.private_key.is_none() || purchase.ends.is_some_and(|ends| now > ends.plus(REVIVABLE))
+        }
+        PurchaseState::Paying | PurchaseState::Paid | PurchaseState::Active | PurchaseState::Unanswered => {
+            false
+        }
+    }
 }
 
 /// The message that was begun under a key.
