@@ -140,6 +140,8 @@ struct Inner {
     /// How many more messages may be open, and how many more kept.
     open: Arc<Semaphore>,
     keep: Arc<Semaphore>,
+    /// How many more messages of the node itself may be kept: others cause them, and must not use up what callers have.
+    keep_own: Arc<Semaphore>,
     /// Attempts of this run, and those of earlier runs that it took up.
     live: Mutex<HashMap<PaymentHash, Live>>,
     /// A payment ended, so that a slot at the backend is free.
@@ -194,6 +196,7 @@ impl Outbox {
             lines: kept::Lines::default(),
             open: Arc::new(Semaphore::new(MAX_OPEN_MESSAGES)),
             keep: Arc::new(Semaphore::new(MAX_OPEN_MESSAGES)),
+            keep_own: Arc::new(Semaphore::new(MAX_OPEN_MESSAGES)),
             live: Mutex::default(),
             freed: Notify::new(),
         };
@@ -327,6 +330,11 @@ impl Inner {
     fn permit(&self, is_kept: bool) -> Result<OwnedSemaphorePermit, Error> {
         let (shares, wait) = if is_kept { (&self.keep, "are kept") } else { (&self.open, "wait to be sent") };
         Arc::clone(shares).try_acquire_owned().map_err(|_| full(MAX_OPEN_MESSAGES, wait))
+    }
+
+    /// A share of what may be kept at once of messages of the node itself, where there is one.
+    fn permit_of_own(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.keep_own).try_acquire_owned().ok()
     }
 
     /// Takes a place in the recipient's queue.

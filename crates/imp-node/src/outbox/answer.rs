@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::run::{Outcome, Sending};
 use super::running::{Running, Stage};
 use super::turns::Ticket;
-use super::{Draft, Inner, Open, Outbox, failure, random};
+use super::{Draft, Inner, MAX_KEPT_FOR_ONE, Open, Outbox, failure, full, random};
 use crate::error::Error;
 use crate::store::outbox::{Answer, GiveUp, OutboxMessage, SendFailure, Withdrawal};
 
@@ -129,6 +129,15 @@ impl Inner {
         (message, draft.body.into())
     }
 
+    /// Ends a message that failed and would be kept: others cause what the node itself sends, as many as they like.
+    async fn not_kept(&self, message: &OutboxMessage) -> Result<Outcome, Error> {
+        let error = full(MAX_KEPT_FOR_ONE, "are kept for this recipient, or as many as there may be for all")
+            .of_send();
+        let (failure, now) = (SendFailure::from(&error), self.clock.now());
+        self.store.end_message(message.id, MessageState::Failed, failure, now).await?;
+        Ok(Outcome::Ended(error))
+    }
+
     /// Notes that nothing can be paid for a message now.
     async fn put_off(&self, message: &OutboxMessage, error: Error) -> Result<Outcome, Error> {
         let error = error.of_send();
@@ -151,9 +160,17 @@ async fn send(inner: Arc<Inner>, answer: Answer, running: Running, ticket: Ticke
         Err(error) => return running.is(Stage::Ended(Err(error.into()))),
     };
     let Answer { message, body } = answer;
-    let permit = inner.permit(message.keep_until.is_some()).ok();
+    let is_kept = message.keep_until.is_some();
+    let permit = if is_kept { inner.permit_of_own() } else { inner.permit(false).ok() };
+    let may_wait = permit.is_some();
     let open = Open { place, message, running, _permit: permit };
-    let sent = try_first(&inner, &open, body, ticket).await;
+    let mut sent = try_first(&inner, &open, body, ticket).await;
+    if matches!(sent, Ok(Outcome::Waits { .. })) {
+        let others = inner.lines.waiting(&open.message.recipient);
+        if !may_wait || others >= MAX_KEPT_FOR_ONE {
+            sent = inner.not_kept(&open.message).await;
+        }
+    }
     if let Ok(Outcome::Ended(error)) | Err(error) = &sent {
         tracing::warn!(message = %id, "a message of the node itself: {error}");
     }

@@ -7,6 +7,7 @@ use imp_api::error::Code;
 use imp_core::attempt::{Attempt as AttemptRules, AttemptState};
 use imp_core::delivery::{Delivery, MessageState, PartState};
 use imp_core::id::PaymentHash;
+use imp_core::record::Service;
 use imp_core::retry::{SEND_WITHIN, TRY_DEADLINE, Try};
 use imp_core::time::UnixMillis;
 
@@ -46,7 +47,8 @@ pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
             continue;
         }
         let StoredMessage { place, message, state, number, .. } = stored;
-        let permit = inner.permit(is_kept).ok();
+        let is_own = matches!(message.service, Service::Federate | Service::Vpn);
+        let permit = if is_kept && is_own { inner.permit_of_own() } else { inner.permit(is_kept).ok() };
         let open = Open { place, message, running, _permit: permit };
         let (recipient, service) = (open.message.recipient, open.message.service);
         if is_kept && state == MessageState::Queued {
