@@ -3,9 +3,12 @@
 mod list;
 mod rows;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
+use imp_core::id::MessageId;
 use imp_core::time::UnixMillis;
-use imp_core::vpn::buyer::{HeldQuote, Purchase};
+use imp_core::vpn::buyer::{HeldQuote, Purchase, PurchaseState};
 use imp_core::vpn::seller::{Contract, Offer, Payment};
 use imp_core::vpn::{Nonce, PrivateKey};
 use rusqlite::{Connection, ToSql, params};
@@ -150,6 +153,24 @@ fn apply(connection: &Connection, change: VpnChange) -> Result<Written, StoreErr
     put_quotes.iter().try_for_each(|quote| rows::put_quote(connection, quote))?;
     put_purchases.into_iter().try_for_each(|purchase| rows::put_purchase(connection, purchase))?;
     Consequences { withdraw: Vec::new(), give_up, answers, key, count, publish }.write(connection)
+}
+
+/// Messages whose ends the service waits for, or that it has to find when it is asked what was paid.
+pub(super) fn awaited_messages(connection: &Connection) -> Result<HashSet<MessageId>, StoreError> {
+    let sql = "SELECT json FROM vpn_payment WHERE is_open";
+    let payments: Vec<Payment> = rows::all(connection, sql, [], rows::json)?;
+    let purchases: Vec<Purchase> = rows::all(connection, "SELECT json FROM vpn_purchase", [], rows::json)?;
+    let is_open = |purchase: &&Purchase| {
+        purchase.payment_open
+            || matches!(
+                purchase.state,
+                PurchaseState::Paying | PurchaseState::Paid | PurchaseState::Unanswered
+            )
+    };
+    let refreshes = purchases.iter().filter_map(|purchase| Some(purchase.refresh?.id));
+    let contracts = purchases.iter().filter(is_open).map(|purchase| purchase.contract_id);
+    let answers = payments.iter().filter_map(|payment| payment.answer_id);
+    Ok(answers.chain(contracts).chain(refreshes).collect())
 }
 
 /// A purchase that has its private key may have time left, or get some.

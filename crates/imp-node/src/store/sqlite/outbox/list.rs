@@ -1,11 +1,12 @@
 //! Messages a page at a time, and letting old ones go.
 
 use imp_core::delivery::MessageState;
+use imp_core::id::MessageId;
 use imp_core::record::Service;
 use imp_core::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
 
-use super::super::row;
+use super::super::{row, vpn};
 use super::rows;
 use crate::store::StoreError;
 use crate::store::outbox::{MessagePage, MessageQuery, message_state};
@@ -73,16 +74,22 @@ pub(super) struct Forgotten {
 
 /// Forgets some of the messages that ended before a time, and their attempts.
 pub(super) fn forget_some(connection: &Connection, before: UnixMillis) -> Result<Forgotten, StoreError> {
-    let (mut messages, mut rows_left) = (0, FORGET_AT_ONCE);
+    // How those ended is not noted yet, or nobody can tell: a row that is gone would say that nothing was paid.
+    let awaited = vpn::awaited_messages(connection)?;
+    let (mut messages, mut rows_left, mut left_out) = (0, FORGET_AT_ONCE, 0);
     while rows_left > 0 {
         let oldest: Option<(i64, Vec<u8>)> = connection
             .prepare_cached(
                 "SELECT position, id FROM outbox_message WHERE ended_ms IS NOT NULL AND ended_ms < ?1
-                 ORDER BY ended_ms LIMIT 1",
+                 ORDER BY ended_ms, position LIMIT 1 OFFSET ?2",
             )?
-            .query_row([row::int(before.0)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([row::int(before.0), left_out], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((position, id)) = oldest else { return Ok(Forgotten { messages, is_last: true }) };
+        if id.as_slice().try_into().is_ok_and(|id| awaited.contains(&MessageId::from_bytes(id))) {
+            left_out += 1;
+            continue;
+        }
         rows_left -= connection
             .prepare_cached(
                 "DELETE FROM outbox_attempt WHERE payment_hash IN
