@@ -3,6 +3,7 @@
 mod service_type;
 mod tail;
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ pub use service_type::{ServiceSet, ServiceType};
 pub use tail::{FromTail, Tail};
 
 /// An event that is not in the journal yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// When it is published.
     pub at: UnixMillis,
@@ -33,6 +34,21 @@ pub struct NewEvent {
     pub amount_sat: u64,
     /// It comes after a later one of the same sender.
     pub late: bool,
+}
+
+/// Without the text, which may hold keys.
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("at", &self.at)
+            .field("id", &self.id)
+            .field("reply_to", &self.reply_to)
+            .field("from", &self.from)
+            .field("service", &self.service)
+            .field("amount_sat", &self.amount_sat)
+            .field("late", &self.late)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An event with its place.

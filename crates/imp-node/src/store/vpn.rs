@@ -1,5 +1,7 @@
 //! Contracts of the VPN, bought and sold, and what came in for them.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use imp_core::amount::Msat;
 use imp_core::id::{MessageId, NodeId, PaymentHash};
@@ -14,7 +16,7 @@ use super::journal::NewEvent;
 use super::outbox::{Answer, GiveUp};
 
 /// A message for the VPN that nothing was decided about yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct VpnInbound {
     /// The payment that brought it; of several, that of its last part.
     pub hash: PaymentHash,
@@ -32,6 +34,21 @@ pub struct VpnInbound {
     pub at: UnixMillis,
     /// It is another payment for a message that was taken before.
     pub repeated: bool,
+}
+
+/// Without the text, which may hold keys.
+impl fmt::Debug for VpnInbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VpnInbound")
+            .field("hash", &self.hash)
+            .field("sender", &self.sender)
+            .field("id", &self.id)
+            .field("reply_to", &self.reply_to)
+            .field("amount", &self.amount)
+            .field("at", &self.at)
+            .field("repeated", &self.repeated)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is decided about the VPN: one transaction.
