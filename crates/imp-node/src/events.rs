@@ -62,6 +62,11 @@ impl Events {
         Self { store, completion }
     }
 
+    /// The same events as they are in the journal: for readers who may not have what completes them.
+    pub fn as_stored(&self) -> Self {
+        Self { store: Arc::clone(&self.store), completion: Arc::new(AsStored) }
+    }
+
     /// Subscribes to what comes from now on, or to what came after the cursor `after` and then goes on, of `services`.
     ///
     /// # Errors

@@ -5,9 +5,18 @@ use imp_api::proto::imp::events::v1::{Event, ListEventsRequest, ListEventsRespon
 use tonic::{Request, Response, Status};
 
 use super::Calls;
+use super::owner::require_owner;
 use crate::events::filter;
 use crate::events::history::Query;
 use crate::store::journal::JournalEvent;
+
+impl Calls {
+    /// The events as whoever asks may have them. What completes them are keys, which go to nobody on the network, whatever the
+    /// configuration lets in.
+    pub(super) fn events_for<T>(&self, request: &Request<T>) -> crate::events::Events {
+        if require_owner(request).is_ok() { self.events.clone() } else { self.events.as_stored() }
+    }
+}
 
 #[tonic::async_trait]
 impl Events for Calls {
@@ -15,9 +24,10 @@ impl Events for Calls {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
+        let events = self.events_for(&request);
         let ListEventsRequest { after, limit, service, include } = request.into_inner();
         let services = filter::wanted(Some(&service), Some(&include))?;
-        let page = self.events.list(Query { after, limit, services }).await?;
+        let page = events.list(Query { after, limit, services }).await?;
         Ok(Response::new(ListEventsResponse {
             let_go: page.let_go(),
             next_after: page.next_after,

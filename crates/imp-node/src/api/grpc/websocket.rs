@@ -32,9 +32,10 @@ impl Websocket for Calls {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let events = self.events_for(&request);
         let SubscribeRequest { after, cursor, service, include } = request.into_inner();
         let services = filter::wanted(service.as_deref(), include.as_deref())?;
-        let subscription = self.events.subscribe(after, services).await?;
+        let subscription = events.subscribe(after, services).await?;
         let position = subscription.position();
         let with_cursor = after.is_some() || cursor.unwrap_or(false);
         let (events, ready) = mpsc::channel(READY_EVENTS);

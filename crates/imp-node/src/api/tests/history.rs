@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::grpc::Calls;
 use super::*;
-use crate::events::Events;
+use crate::events::{Completion, Events};
 use crate::runtime::tasks::Tasks;
 use crate::store::journal::{NewEvent, ServiceType};
 use crate::store::sqlite::SqliteOptions;
@@ -29,6 +29,11 @@ fn journal_event(n: u64, service: ServiceType) -> NewEvent {
 
 /// The node's own services without a Lightning node, on a journal of a message, a payment, and so on.
 async fn start() -> (TestNode, SqliteStore) {
+    let (node, store, _) = start_with(Arc::new(crate::events::AsStored)).await;
+    (node, store)
+}
+
+async fn start_with(completion: Arc<dyn Completion>) -> (TestNode, SqliteStore, Arc<Calls>) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&SqliteOptions::in_dir(dir.path())).unwrap();
     let services = [Service::Message.into(), ServiceType::Lightning, Service::Vpn.into()];
@@ -36,14 +41,16 @@ async fn start() -> (TestNode, SqliteStore) {
     store.append(contents.collect()).await.unwrap();
     let tasks = Tasks::new();
     let calls = Arc::new(Calls {
-        events: Events::new(Arc::new(store.clone()), Arc::new(crate::events::AsStored)),
+        events: Events::new(Arc::new(store.clone()), completion),
         services: watch::channel(None).1,
         inactive: Vec::new(),
         shutdown: tasks.token(),
         tasks,
     });
-    let node = TestNode::with(dir, |services, _| services.websocket(Arc::clone(&calls)).events(calls)).await;
-    (node, store)
+    let served = Arc::clone(&calls);
+    let node =
+        TestNode::with(dir, |services, _| services.websocket(Arc::clone(&served)).events(served)).await;
+    (node, store, calls)
 }
 
 async fn get(node: &TestNode, path: &str) -> (u16, Value) {
@@ -155,4 +162,55 @@ async fn who_does_not_ask_gets_what_2021_had() {
     let (mut wrong, _) = tokio_tungstenite::connect_async(format!("{url}?service=mesage")).await.unwrap();
     let frame = wrong.next().await.unwrap().unwrap().into_text().unwrap();
     assert!(frame.starts_with(r#"{"error":{"code":3,"message":"service: there is no "#), "{frame}");
+}
+
+/// Says what nobody else may know.
+struct Secret;
+
+impl Completion for Secret {
+    fn complete(&self, _event: &NewEvent) -> Option<String> {
+        Some("a private key".to_owned())
+    }
+}
+
+#[tokio::test]
+async fn keys_go_with_events_to_this_machine_alone() {
+    use imp_api::proto::imp::events::v1::ListEventsRequest;
+    use imp_api::proto::imp::events::v1::events_server::Events as _;
+
+    fn from<T>(peer: Option<Peer>, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
+    }
+    let tcp = |address: &str| Some(Peer::Tcp { remote: Some(address.parse().unwrap()) });
+    let (node, _store, calls) = start_with(Arc::new(Secret)).await;
+    let only = SubscribeRequest { after: Some(0), service: Some("vpn".into()), ..Default::default() };
+    for (peer, expected) in [
+        (tcp("127.0.0.1:5"), "a private key"),
+        (Some(Peer::OwnerSocket), "a private key"),
+        (tcp("10.0.0.1:5"), "text 3"),
+        (None, "text 3"),
+    ] {
+        let list = ListEventsRequest { service: "vpn".into(), ..Default::default() };
+        let page = calls.list_events(from(peer, list)).await.unwrap().into_inner();
+        assert_eq!(page.events[0].data, expected, "{peer:?}");
+        let mut events = calls.subscribe(from(peer, only.clone())).await.unwrap().into_inner();
+        assert_eq!(events.next().await.unwrap().unwrap().data, expected, "{peer:?}");
+    }
+
+    // By every edge of a node, whose listeners are on this machine here.
+    let mut grpc = node.client().await.subscribe(only).await.unwrap();
+    assert_eq!(grpc.next().await.unwrap().unwrap().data, "a private key");
+    let (_, page) = get(&node, "/v1/events?service=vpn").await;
+    assert_eq!(page["events"][0]["data"], json!("a private key"));
+    let url = format!("ws://{}/v1/subscribe?service=vpn&after=0", node.http);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let frame = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(frame.contains("a private key"), "{frame}");
+    let mut lines = reqwest::get(node.url("/v1/subscribe?service=vpn&after=0")).await.unwrap();
+    let line = String::from_utf8(lines.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(line.contains("a private key"), "{line}");
 }
