@@ -165,7 +165,7 @@ async fn what_had_to_wait_for_its_turn_comes_with_its_payment_too() {
     let mut bob = Bare::start(Rules::default(), false).await;
     let first = bob.pay(header(1, 1, 0, 0), "first").await;
     let third = bob.pay(header(3, 1, 2, 2), "third").await;
-    assert_eq!(bob.kept().await, [first.clone()]);
+    assert_eq!(bob.kept().await, std::slice::from_ref(&first));
     let second = bob.pay(header(2, 1, 1, 1), "second").await;
     assert_eq!(bob.kept().await, [first, second, third]);
 }
