@@ -40,8 +40,8 @@ pub(crate) enum Failure {
     #[error("the seller refuses: {reason}")]
     Denied { reason: String },
     /// What is for sale costs more than was allowed.
-    #[error("it costs {price_sat} sat, and --max-price is {max_sat}: not bought")]
-    TooDear { price_sat: i64, max_sat: i64 },
+    #[error("an hour of it costs {hourly_sat} sat, and --max-price is {max_sat}: not bought")]
+    TooDear { hourly_sat: i64, max_sat: i64 },
     /// What was paid for was not given.
     #[error("contract {nonce} is {state}: {why}")]
     NotServed { nonce: String, state: String, why: String },

@@ -109,7 +109,7 @@ pub(crate) fn of(failure: &Failure, effect: &Effect) -> Option<String> {
             "`imp federate name PUBKEY {name:?}` gives a node this name; `imp federate list` shows all names"
         )),
         Failure::NotInTime { later, .. } => Some(later.clone()),
-        Failure::TooDear { price_sat, .. } => Some(format!("--max-price {price_sat} buys it")),
+        Failure::TooDear { hourly_sat, .. } => Some(format!("--max-price {hourly_sat} buys it")),
         Failure::NotServed { nonce, .. } => Some(format!("`imp vpn show {nonce}` tells how it stands")),
         Failure::NobodyToAsk { .. } => Some("--yes answers it".to_owned()),
         Failure::Interrupted if matches!(effect, Effect::Matters { .. }) => {

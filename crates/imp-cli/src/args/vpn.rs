@@ -91,9 +91,13 @@ pub(crate) struct Wait {
 /// What a command that pays a price may pay.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Price {
-    /// Pay up to so many satoshis without a question. Without it the price is asked about, at a terminal.
+    /// Pay without a question where an hour costs no more than so many satoshis. What is sold for less than an hour is asked
+    /// about all the same. Without it every price is asked about, at a terminal.
     #[arg(long = "max-price", value_name = "SAT", value_parser = sat)]
     pub(crate) max_sat: Option<i64>,
+    /// Do not ask about less than an hour either. It agrees to no price: --max-price does that.
+    #[arg(long, short, requires = "max_sat")]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use imp_api::proto::imp::vpn::v1::{Contract, Quote};
 use imp_api::proto::vpn::{AcceptContractRequest, RefreshContractRequest, RequestQuoteRequest};
 
-use super::contracts::{self, BOUGHT, data, price};
+use super::contracts::{self, BOUGHT, HOUR_SECS, data, hourly_sat, price, sat_and_hourly};
 use super::tunnel;
 use super::waiting::{self, Offer};
 use crate::args::vpn::{Accept, AskQuote, Buy, Price, Refresh};
@@ -35,9 +35,9 @@ pub(super) async fn buy(session: &Session, args: Buy) -> Result<(), Failure> {
     let pubkey = session.pubkey(node).await?;
     let nonce = match ask(session, pubkey, key.key.clone(), wait.secs).await? {
         Offer::Quote(quote) => {
-            agree(price, quote.price_sat, || {
+            agree(price, quote.price_sat, quote.duration_secs, || {
                 let (of, node) = (terms(&quote), &quote.pubkey);
-                format!("pay {} sat to {node} for {of}?", quote.price_sat)
+                format!("pay {} to {node} for {of}?", sat_and_hourly(quote.price_sat, quote.duration_secs))
             })?;
             let Quote { pubkey, nonce, price_sat, .. } = *quote;
             pay(session, pubkey, nonce.clone(), price_sat, key.key).await?;
@@ -74,9 +74,10 @@ pub(super) async fn refresh(session: &Session, args: Refresh) -> Result<(), Fail
     let Refresh { contract, price, key } = args;
     require_answer(price)?;
     let contract = contracts::named(session, contract, BOUGHT).await?;
-    agree(price, contract.price_sat, || {
+    agree(price, contract.price_sat, contract.duration_secs, || {
         let Contract { nonce, pubkey, price_sat, duration_secs, .. } = &contract;
-        format!("pay {price_sat} sat to {pubkey} for {} more on {nonce}?", length(*duration_secs))
+        let price = sat_and_hourly(*price_sat, *duration_secs);
+        format!("pay {price} to {pubkey} for {} more on {nonce}?", length(*duration_secs))
     })?;
     let request = RefreshContractRequest {
         pubkey: contract.pubkey,
@@ -115,17 +116,24 @@ fn require_answer(price: Price) -> Result<(), Failure> {
     if price.max_sat.is_some() || (io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Ok(());
     }
-    let text = "the price is asked about at a terminal only: say by --max-price SAT what it may be";
+    let text = "the price is asked about at a terminal only: say by --max-price SAT what an hour may cost";
     Err(Failure::Usage(text.to_owned()))
 }
 
-/// Goes on with a price that was allowed beforehand, or is agreed to now.
-fn agree(price: Price, price_sat: i64, question: impl FnOnce() -> String) -> Result<(), Failure> {
-    match price.max_sat {
-        Some(max_sat) if price_sat > max_sat => Err(Failure::TooDear { price_sat, max_sat }),
-        Some(_) => Ok(()),
-        None => confirm(false, &question()),
+/// Goes on with a price that was allowed beforehand, or is agreed to now. What is sold is the seller's word: a price says
+/// something together with the time only, and who pays for minutes pays often.
+fn agree(
+    price: Price,
+    price_sat: i64,
+    duration_secs: i64,
+    question: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    let Some(max_sat) = price.max_sat else { return confirm(false, &question()) };
+    let hourly_sat = hourly_sat(price_sat, duration_secs);
+    if hourly_sat > max_sat {
+        return Err(Failure::TooDear { hourly_sat, max_sat });
     }
+    if duration_secs >= HOUR_SECS { Ok(()) } else { confirm(price.yes, &question()) }
 }
 
 /// What a quote gives for its price.
@@ -139,7 +147,7 @@ fn offered(quote: &Quote) -> String {
     fields(&[
         ("nonce", quote.nonce.clone()),
         ("seller", quote.pubkey.clone()),
-        ("price", format!("{} sat", quote.price_sat)),
+        ("price", sat_and_hourly(quote.price_sat, quote.duration_secs)),
         ("for", terms(quote)),
         ("until", iso_and_distance(quote.accept_until_ms)),
         ("buy it", format!("imp vpn contract {} {} {}", quote.pubkey, quote.nonce, quote.price_sat)),

@@ -201,9 +201,32 @@ pub(super) fn shown(contract: &Contract) -> String {
     fields(&lines)
 }
 
+/// The time for which prices are compared.
+pub(super) const HOUR_SECS: i64 = 3600;
+
 /// The price of a contract.
 pub(super) fn price(contract: &Contract) -> String {
-    format!("{} sat for {}", contract.price_sat, length(contract.duration_secs))
+    let Contract { price_sat, duration_secs, .. } = contract;
+    let time = length(*duration_secs);
+    if *duration_secs == HOUR_SECS {
+        return format!("{price_sat} sat for {time}");
+    }
+    format!("{price_sat} sat for {time}, {} sat an hour", hourly_sat(*price_sat, *duration_secs))
+}
+
+/// A price with that of an hour, where the time it is for is another one.
+pub(super) fn sat_and_hourly(price_sat: i64, duration_secs: i64) -> String {
+    if duration_secs == HOUR_SECS {
+        return format!("{price_sat} sat");
+    }
+    format!("{price_sat} sat ({} sat an hour)", hourly_sat(price_sat, duration_secs))
+}
+
+/// What an hour costs, in satoshis, rounded up.
+pub(super) fn hourly_sat(price_sat: i64, duration_secs: i64) -> i64 {
+    let duration_secs = i128::from(duration_secs.max(1));
+    let total = i128::from(price_sat) * i128::from(HOUR_SECS);
+    i64::try_from((total + duration_secs - 1) / duration_secs).unwrap_or(i64::MAX)
 }
 
 /// A limit on bytes.

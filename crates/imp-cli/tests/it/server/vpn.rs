@@ -42,7 +42,7 @@ impl Vpn for Echo {
 }
 
 /// The nonce of the quote that a seller gives: each has contracts of another kind. Those called `bob2` and `bob3` give
-/// none, and that of `bob6` was accepted before.
+/// none, that of `bob6` was accepted before, and `bob8` sells 20 minutes.
 fn nonce_of(seller: &str) -> Option<&'static str> {
     Some(match seller {
         _ if seller == named(1) => "active1",
@@ -60,7 +60,7 @@ fn quote(nonce: &str, seller: &str) -> Quote {
         pubkey: seller.to_owned(),
         request_id: "m1".into(),
         price_sat: 100,
-        duration_secs: 3600,
+        duration_secs: if seller == named(8) { 1200 } else { 3600 },
         received_ms: BEGAN_MS,
         accept_until_ms: FAR_MS,
         max_secs: Some(86_400),

@@ -78,8 +78,7 @@ async fn a_purchase_brings_the_tunnel_up_and_is_refreshed_by_itself_if_that_is_w
 async fn a_price_that_was_not_allowed_is_not_paid() {
     let server = TestServer::start().await;
     let done = run(imp(&server.addr(), &["vpn", "buy", PEER, "--max-price", "99"])).await;
-    let expected =
-        "imp: it costs 100 sat, and --max-price is 99: not bought\nhint: --max-price 100 buys it\n";
+    let expected = "imp: an hour of it costs 100 sat, and --max-price is 99: not bought\nhint: --max-price 100 buys it\n";
     assert_eq!((code(&done), stdout(&done), stderr(&done)), (1, "", expected));
     // Nobody is there to be asked about any price.
     let done = run(imp(&server.addr(), &["vpn", "buy", PEER])).await;
@@ -89,6 +88,29 @@ async fn a_price_that_was_not_allowed_is_not_paid() {
     assert_eq!(code(&done), 1);
     assert_eq!(server.asked::<AcceptContractRequest>(), []);
     assert_eq!(server.asked::<RefreshContractRequest>(), []);
+}
+
+#[tokio::test]
+async fn the_price_of_an_hour_counts_and_less_than_an_hour_is_asked_about() {
+    let server = TestServer::start().await;
+    let seller = named(8);
+    let buy = |more: &[&str]| run(imp(&server.addr(), &[&["vpn", "buy", seller.as_str()], more].concat()));
+    let done = buy(&["--max-price", "299"]).await;
+    let expected = "imp: an hour of it costs 300 sat, and --max-price is 299: not bought\n\
+                    hint: --max-price 300 buys it\n";
+    assert_eq!((code(&done), stderr(&done)), (1, expected));
+    let done = buy(&["--max-price", "300"]).await;
+    assert_ne!(code(&done), 0);
+    for word in ["pay 100 sat (300 sat an hour) to ", " for 20m, 5.0 GB", "--yes"] {
+        assert!(stderr(&done).contains(word), "{word}: {}", stderr(&done));
+    }
+    // A yes alone agrees to no price.
+    assert_eq!(code(&buy(&["--yes"]).await), 2);
+    assert_eq!(server.asked::<AcceptContractRequest>(), []);
+    assert_eq!(code(&buy(&["--max-price", "300", "--yes"]).await), 0);
+    assert_eq!(server.asked::<AcceptContractRequest>().len(), 1);
+    let shown = text(&server, &["vpn", "quote", &seller]).await;
+    assert!(shown.contains("price:  100 sat (300 sat an hour)\n"), "{shown}");
 }
 
 #[tokio::test]
