@@ -74,7 +74,6 @@ fn purchase(state: PurchaseState) -> Purchase {
         told_expiring: false,
         up: None,
         meter: Meter::default(),
-        bytes_allowed: None,
         reason: String::new(),
     }
 }

@@ -1,207 +1,28 @@
 //! What is kept of the VPN.
 
+mod rows;
+
 use std::sync::Arc;
 
-use imp_core::amount::Msat;
-use imp_core::id::{NodeId, PaymentHash, Preimage};
+use imp_core::delivery::MessageState;
 use imp_core::time::UnixMillis;
-use imp_core::vpn::buyer::{HeldQuote, Inquiry, OpenRefresh, Purchase, PurchaseState, UpWish};
-use imp_core::vpn::seller::{Contract, ContractState, Offer, Payment, PaymentKind, PaymentState};
-use imp_core::vpn::{Config, Limits, Meter, Nonce, PresharedKey, PrivateKey, Quote};
+use imp_core::vpn::buyer::{HeldQuote, Purchase, PurchaseState};
+use imp_core::vpn::seller::{Contract, ContractState, Payment, PaymentState};
 use imp_node::store::idempotency::NewKey;
 use imp_node::store::inbox::InboxChange;
-use imp_node::store::journal::{NewEvent, ServiceSet};
+use imp_node::store::journal::ServiceSet;
 use imp_node::store::outbox::{Answer, GiveUp};
-use imp_node::store::vpn::{Deal, DealQuery, VpnChange, VpnInbound, VpnPaymentQuery};
+use imp_node::store::vpn::{Deal, DealQuery, VpnChange, VpnPaymentQuery};
 use imp_node::store::{
     IdempotencyStore, InboxStore, JournalStore, OutboxStore, SqliteStore, StoreError, VpnStore,
 };
 
+use self::rows::{
+    HOUR_SECS, contract, event, hash, inbound, key, keyless, nonce, offer, payment, purchase, quote,
+};
 use super::outbox::{failure, message};
 use super::{id, inbox_payment, node, store};
 use crate::lab::{EVERYTHING, open};
-
-const HOUR_SECS: u64 = 3600;
-
-fn other() -> NodeId {
-    "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5".parse().unwrap()
-}
-
-fn nonce(n: u8) -> Nonce {
-    format!("nonce-{n}").parse().unwrap()
-}
-
-fn hash(n: u8) -> PaymentHash {
-    Preimage([n; 32]).payment_hash()
-}
-
-fn key(n: u8) -> PrivateKey {
-    PrivateKey::from_random([n; 32])
-}
-
-fn inbound(n: u8) -> VpnInbound {
-    VpnInbound {
-        hash: hash(n),
-        sender: node(),
-        id: id(n),
-        reply_to: "é".to_owned(),
-        text: format!("text {n}"),
-        amount: Msat(1_234_567),
-        at: UnixMillis(n.into()),
-        repeated: n == 2,
-    }
-}
-
-fn quote(n: u8) -> Quote {
-    Quote {
-        nonce: nonce(n),
-        price_sat: 100,
-        valid_secs: 600,
-        expiry_secs: 1_700_000_000,
-        duration_secs: HOUR_SECS,
-        max_secs: 24 * HOUR_SECS,
-        limits: Limits { data_bytes: Some(7), bytes_per_sec: None },
-    }
-}
-
-fn offer(n: u8) -> Offer {
-    Offer {
-        nonce: nonce(n),
-        buyer: node(),
-        price_sat: 100,
-        duration_secs: HOUR_SECS,
-        max_secs: 24 * HOUR_SECS,
-        limits: Limits::default(),
-        made: UnixMillis(5),
-        accept_until: UnixMillis(9),
-    }
-}
-
-fn config(n: u8) -> Config {
-    let text = format!(
-        r#"{{"recordId":"VPN_RESPONSE","type":"CONFIG","pubkey":"{}","privkey":"","serverIp":"203.0.113.5","serverPort":"51820","serverPubKey":"{}","clientIp":"10.0.0.10/24","allowedIp":"0.0.0.0/0, 10.0.0.0/24","dnsIp":"8.8.8.8","psk":"{}","nonce":"{}","expiry":"1700003600","duration_secs":"3600","mtu":"1420"}}"#,
-        key(n).public(),
-        key(200).public(),
-        PresharedKey::from_random([n; 32]).to_base64().as_str(),
-        nonce(n),
-    );
-    text.try_into().unwrap()
-}
-
-/// A contract that was made at `made`, and is over an hour later.
-fn contract(n: u8, made: u64, state: ContractState) -> Contract {
-    let ends = UnixMillis(made + 1000 * HOUR_SECS);
-    Contract {
-        nonce: nonce(n),
-        buyer: if n.is_multiple_of(2) { node() } else { other() },
-        config: config(n),
-        leased: !matches!(state, ContractState::Expired | ContractState::Refunded),
-        price_sat: 100,
-        duration_secs: HOUR_SECS,
-        max_secs: 24 * HOUR_SECS,
-        rest_secs: HOUR_SECS,
-        limits: Limits::default(),
-        state,
-        config_id: id(n),
-        contract_id: id(n + 100),
-        payment: hash(n),
-        made: UnixMillis(made),
-        give_up: UnixMillis(made + 5),
-        started: Some(UnixMillis(made)),
-        ends: Some(ends),
-        left_secs: HOUR_SECS,
-        told_expiring: true,
-        bytes_allowed: Some(u64::MAX),
-        meter: Meter {
-            rx_bytes: 1,
-            tx_bytes: 2,
-            last_handshake: Some(ends),
-            seen_rx_bytes: 3,
-            seen_tx_bytes: 4,
-        },
-        paid_sat: 100,
-        refunded_sat: 3,
-        reason: "time".to_owned(),
-    }
-}
-
-fn payment(n: u8, at: u64, state: PaymentState) -> Payment {
-    Payment {
-        hash: hash(n),
-        buyer: node(),
-        message: id(n),
-        repeated: false,
-        kind: PaymentKind::Refresh,
-        nonce: nonce(n % 10),
-        received: Msat(1_999),
-        at: UnixMillis(at),
-        state,
-        reason: "price".to_owned(),
-        refund_sat: 1,
-        withheld_sat: 2,
-        answer_id: Some(id(n + 100)),
-        answer_open: false,
-        answer: "{}".to_owned(),
-        next_try: Some(UnixMillis(8)),
-        tries: 3,
-        repeated_at: None,
-        error: "no route".to_owned(),
-    }
-}
-
-fn purchase(n: u8, made: u64, state: PurchaseState) -> Purchase {
-    let inquiry = Inquiry { since: UnixMillis(7), next: Some(UnixMillis(8)), tries: 2, told: true };
-    Purchase {
-        quote: quote(n),
-        seller: if n.is_multiple_of(2) { node() } else { other() },
-        state,
-        private_key: Some(key(n)),
-        public_key: key(n).public(),
-        contract_id: id(n),
-        payment_open: true,
-        made: UnixMillis(made),
-        config: Some(config(n)),
-        event_id: Some(id(n + 100)),
-        started: Some(UnixMillis(made + 1)),
-        ends: Some(UnixMillis(made + 1000 * HOUR_SECS)),
-        left_secs: 5,
-        refresh: Some(OpenRefresh {
-            id: id(n),
-            sent: UnixMillis(9),
-            settled: true,
-            auto: true,
-            inquiry: Some(inquiry),
-        }),
-        inquiry: Some(inquiry),
-        paid_sat: 200,
-        refunded_sat: 0,
-        auto_limit_sat: Some(500),
-        auto_spent_sat: 100,
-        auto_next: Some(UnixMillis(99)),
-        told_expiring: false,
-        up: Some(UpWish { allow_private: true, keep_dns: false, since: UnixMillis(6) }),
-        meter: Meter::default(),
-        bytes_allowed: Some(u64::MAX),
-        reason: "é".to_owned(),
-    }
-}
-
-fn keyless(purchase: Purchase) -> Purchase {
-    Purchase { private_key: None, ..purchase }
-}
-
-fn event(n: u8) -> NewEvent {
-    NewEvent {
-        at: UnixMillis(50),
-        id: n.to_string(),
-        reply_to: String::new(),
-        from: node(),
-        service: imp_core::record::Service::Vpn.into(),
-        data: format!("event {n}"),
-        amount_sat: 1,
-        late: false,
-    }
-}
 
 async fn put(store: &SqliteStore, contracts: Vec<Contract>, purchases: Vec<Purchase>) {
     let change = VpnChange { put_contracts: contracts, put_purchases: purchases, ..VpnChange::default() };
@@ -470,15 +291,52 @@ async fn a_private_key_that_goes_leaves_nothing_in_the_file() {
     let (dir, store) = store();
     let bought = |n| Purchase { config: None, ..purchase(n, 5, PurchaseState::Active) };
     put(&store, Vec::new(), (1..=40).map(bought).collect()).await;
-    let holds = |n| {
+    let held = || {
         let file = std::fs::read(dir.path().join("imp.db")).unwrap();
-        file.windows(32).any(|bytes| bytes == key(n).as_bytes())
+        let holds = |n: &u8| file.windows(32).any(|bytes| bytes == key(*n).as_bytes());
+        (1..=40).filter(holds).collect::<Vec<_>>()
     };
     store.close();
-    assert!(holds(7) && holds(8));
+    assert_eq!(held(), (1..=40).collect::<Vec<_>>());
     let store = open(dir.path(), None);
     put(&store, Vec::new(), (1..=40).filter(|n| *n != 8).map(|n| keyless(bought(n))).collect()).await;
     store.close();
     assert!(!dir.path().join("imp.db-wal").exists(), "what was written meanwhile is gone with the log");
-    assert!(!holds(7) && holds(8));
+    assert_eq!(held(), [8]);
+}
+
+#[tokio::test]
+async fn messages_that_a_payment_waits_for_are_not_let_go() {
+    let (_dir, store) = store();
+    for n in 1..=6 {
+        store.accept_message(message(n, 1), Arc::from(*b"text"), None).await.unwrap();
+        let (state, why) = (MessageState::Unknown, failure("perhaps"));
+        store.end_message(id(n), state, why, UnixMillis(10)).await.unwrap();
+    }
+    let refund = |n: u8, state| Payment { answer_id: Some(id(n)), ..payment(n, 5, state) };
+    let paying =
+        |n: u8, payment_open, state| Purchase { refresh: None, payment_open, ..purchase(n, 5, state) };
+    let change = VpnChange {
+        put_payments: vec![refund(1, PaymentState::RefundDue), refund(2, PaymentState::Refunded)],
+        put_purchases: vec![
+            paying(3, true, PurchaseState::Paying),
+            paying(4, false, PurchaseState::Active),
+            Purchase { contract_id: id(50), ..purchase(5, 5, PurchaseState::Active) },
+        ],
+        ..VpnChange::default()
+    };
+    store.commit_vpn(change).await.unwrap();
+    assert_eq!(store.forget_messages_before(UnixMillis(20)).await, Ok(3));
+    for (n, is_kept) in [(1, true), (2, false), (3, true), (4, false), (5, true), (6, false)] {
+        assert_eq!(store.message(id(n)).await.unwrap().is_some(), is_kept, "message {n}");
+    }
+    let done = VpnChange { put_payments: vec![refund(1, PaymentState::Refunded)], ..VpnChange::default() };
+    store.commit_vpn(done).await.unwrap();
+    assert_eq!(store.forget_messages_before(UnixMillis(20)).await, Ok(1));
+}
+
+#[test]
+fn what_is_logged_of_rows_holds_no_text() {
+    assert!(!format!("{:?}", inbound(1)).contains("text 1"));
+    assert!(!format!("{:?}", event(1)).contains("event 1"));
 }
