@@ -23,6 +23,7 @@ use imp_node::store::{InboxStore, JournalStore, OutboxStore, SqliteStore};
 use imp_node::vpn::PrivateKeys;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 /// How long a condition is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -159,6 +160,11 @@ impl TestNode {
         let tasks = self.tasks.clone();
         self.calling(async move |_| tasks.drain(PATIENCE).await).await.unwrap().unwrap();
         self.kill();
+    }
+
+    /// Cancelled once the node begins to stop.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.tasks.token()
     }
 
     /// Starts the node again on what it left.

@@ -1,10 +1,12 @@
 //! What a buyer pays for and what not, what it makes of answers, and what it does where there is none.
 
 use imp_api::error::Code;
+use imp_core::vpn::buyer::PurchaseState;
 use imp_core::vpn::{Config, Limits, Nonce, PresharedKey, PrivateKey, Quote, Request, Response};
 use imp_lightning::fake::FakeOptions;
 use imp_node::error::Error;
 use imp_node::idempotency::CallKey;
+use imp_node::store::VpnStore;
 
 use super::stranger::Talker;
 use super::{
@@ -258,6 +260,34 @@ async fn a_contract_is_refreshed_by_itself_within_its_limit() {
     pair.clock.step(2 * HOUR_MS);
     is(&pair.alice, &bought, "expired").await;
     assert_eq!(outcomes(&pair.bob).await, ["served"; 3], "the limit would have been passed");
+    // Over for good, it takes no more.
+    pair.clock.step(2 * HOUR_MS);
+    assert_eq!(limit(0).await.unwrap().auto_refresh_limit_sat, None);
+    let error = limit(500).await.unwrap_err();
+    assert!(error.code() == Code::FailedPrecondition && error.to_string().contains("over"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_switched_off_pays_nothing_by_itself_and_follows_the_clock() {
+    let mut pair = Pair::start().await;
+    let bought = pair.buy().await;
+    let nonce = bought.clone();
+    let set = async move |services: imp_node::node::Services| {
+        services.vpn.unwrap().set_auto_refresh(&nonce, 500).await
+    };
+    pair.alice.call(set).await.unwrap();
+    let mut options = pair.buyers.buys();
+    options.vpn.active = false;
+    pair.alice = pair.alice.restart_with(options).await;
+    pair.clock.step(HOUR_MS - 200_000);
+    has_said(&pair.alice, "EXPIRING").await;
+    pair.clock.step(HOUR_MS);
+    // Nobody can call it, so its rows are looked at.
+    wait_for("the end", async || {
+        pair.alice.store.vpn_purchases().await.unwrap()[0].state == PurchaseState::Expired
+    })
+    .await;
+    assert_eq!(outcomes(&pair.bob).await, ["served"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Kills at every commit of either side: who paid is served or has its money back, never both, never neither.
 
+use imp_core::amount::Msat;
 use imp_core::id::NodeId;
+use imp_core::vpn::{PrivateKey, Request, Response};
 use imp_node::service::vpn::ContractView;
 use imp_node::store::sqlite::Crash;
 
+use super::stranger::Talker;
 use super::{Pair, accept_at, contract, is, outcomes, payments, refresh, state};
 use crate::lab::{TestNode, wait_for};
 
@@ -96,7 +99,12 @@ async fn is_settled(pair: &Pair, nonces: &[String]) -> bool {
             }
         }
     }
-    !outcomes(&pair.bob).await.contains(&"refund_due")
+    // What settled at the sender may not be taken in yet, or be noted by neither side.
+    let settled = pair.alice.messages().await.into_iter().filter(|row| {
+        row.message.amount_sat == 100 && row.state == imp_core::delivery::MessageState::Settled
+    });
+    settled.count() == outcomes(&pair.bob).await.len()
+        && !outcomes(&pair.bob).await.contains(&"refund_due")
         && pair.bob.messages().await.iter().all(|row| row.ended.is_some())
         && pair.alice.messages().await.iter().all(|row| row.ended.is_some())
 }
@@ -196,7 +204,7 @@ async fn a_seller_killed_while_it_gives_money_back_gives_it_back_once() {
         let mut pair = Pair::dying(200 + commit, None, at(commit), |_| {}).await;
         let of: NodeId = pair.bob.id;
         // What mallory pays for was never offered.
-        let mut mallory = super::stranger::Talker::new(&pair.network, "mallory");
+        let mut mallory = Talker::new(&pair.network, "mallory");
         let text = r#"{"recordId":"VPN_REQUEST","type":"REFRESH","nonce":"n","price":"100"}"#;
         if pair.bob.store_is_dead() || !mallory.try_say(of, 1, text, 100).await {
             continue;
@@ -217,4 +225,105 @@ async fn a_seller_killed_while_it_gives_money_back_gives_it_back_once() {
         died += 1;
     }
     assert!(died >= 4, "only {died} kills hit the refund");
+}
+
+/// How often a buyer was told that its money comes back.
+fn refunds(mallory: &Talker) -> usize {
+    mallory.told.iter().filter(|told| matches!(told.response, Response::Refund { .. })).count()
+}
+
+#[tokio::test]
+async fn a_seller_killed_while_it_takes_an_undelivered_contract_back_gives_the_money_back_once() {
+    let mut died = 0;
+    for commit in 1..60 {
+        let mut pair = Pair::dying(300 + commit, None, at(commit), |_| {}).await;
+        let of = pair.bob.id;
+        let mut mallory = Talker::new(&pair.network, "mallory");
+        if pair.bob.store_is_dead() || !mallory.try_say(of, 1, &Request::Quote.to_json(), 1).await {
+            continue;
+        }
+        let dead = || pair.bob.store_is_dead();
+        if until_dead(&dead, async { drop(mallory.is_told(1).await.clone()) }).await.is_none() {
+            continue;
+        }
+        let Response::Quote(quote) = mallory.told[0].response.clone() else { panic!("{:?}", mallory.told) };
+        // More than an answer may cost.
+        let costs = |sat: Option<u64>| {
+            pair.network.set_forwarding_fee("bob", "mallory", sat.map(Msat::from_sat));
+        };
+        costs(Some(50));
+        let public_key = PrivateKey::from_random([1; 32]).public();
+        let text = Request::Contract { nonce: quote.nonce.clone(), price_sat: 100, public_key }.to_json();
+        if !mallory.try_say(of, 2, &text, 100).await {
+            continue;
+        }
+        let given_back = async {
+            wait_for("the payment", async || outcomes(&pair.bob).await == ["served"]).await;
+            pair.clock.step(16 * 60_000);
+            wait_for("the end of patience", async || outcomes(&pair.bob).await == ["refund_due"]).await;
+            costs(None);
+            pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded"]).await;
+        };
+        let finished = until_dead(&dead, given_back).await.is_some();
+        pair.bob = pair.bob.restart().await;
+        wait_for("the payment", async || !outcomes(&pair.bob).await.is_empty()).await;
+        pair.clock.step(16 * 60_000);
+        wait_for("the end of patience", async || outcomes(&pair.bob).await != ["served"]).await;
+        pair.network.set_forwarding_fee("bob", "mallory", None);
+        pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded"]).await;
+        mallory.listen().await;
+        // A configuration that was on its way may come all the same: it lets nobody in.
+        assert_eq!(refunds(&mallory), 1, "commit {commit}: {:?}", mallory.told);
+        assert_eq!(state(&pair.bob, quote.nonce.as_str()).await, "refunded", "commit {commit}");
+        assert!(pair.sellers.devices.peers(super::IMP0).is_empty(), "commit {commit}");
+        if finished {
+            break;
+        }
+        died += 1;
+        assert!(commit < 59, "it never came to its end");
+    }
+    assert!(died >= 5, "only {died} kills hit it");
+}
+
+#[tokio::test]
+async fn a_seller_killed_while_it_tries_a_refund_again_pays_it_once() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut died = 0;
+    for commit in 1..60 {
+        let mut pair = Pair::dying(400 + commit, None, at(commit), |_| {}).await;
+        let of = pair.bob.id;
+        let mut mallory = Talker::new(&pair.network, "mallory");
+        let costs = |sat: Option<u64>| {
+            pair.network.set_forwarding_fee("bob", "mallory", sat.map(Msat::from_sat));
+        };
+        costs(Some(50));
+        let text = r#"{"recordId":"VPN_REQUEST","type":"REFRESH","nonce":"n","price":"100"}"#;
+        if pair.bob.store_is_dead() || !mallory.try_say(of, 1, text, 100).await {
+            continue;
+        }
+        let dead = || pair.bob.store_is_dead();
+        let given_back = async {
+            wait_for("the payment", async || outcomes(&pair.bob).await == ["refund_due"]).await;
+            // The first one is tried for a week, and another made an hour later.
+            pair.clock.step(7 * 24 * HOUR_MS + 60_000);
+            wait_for("its end", async || !payments(&pair.bob).await[0].error.is_empty()).await;
+            costs(None);
+            pair.clock.step(HOUR_MS);
+            pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded"]).await;
+        };
+        let finished = until_dead(&dead, given_back).await.is_some();
+        pair.network.set_forwarding_fee("bob", "mallory", None);
+        pair.bob = pair.bob.restart().await;
+        wait_for("the payment", async || !outcomes(&pair.bob).await.is_empty()).await;
+        pair.clock.step(HOUR_MS);
+        pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded"]).await;
+        mallory.listen().await;
+        assert_eq!((mallory.told.len(), refunds(&mallory)), (1, 1), "commit {commit}: {:?}", mallory.told);
+        if finished {
+            break;
+        }
+        died += 1;
+        assert!(commit < 59, "it never came to its end");
+    }
+    assert!(died >= 4, "only {died} kills hit it");
 }

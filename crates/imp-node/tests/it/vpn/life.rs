@@ -184,3 +184,44 @@ async fn two_buyers_have_addresses_of_their_own() {
         pair.sellers.lets_in(&first.client_public_key) && pair.sellers.lets_in(&second.client_public_key)
     );
 }
+
+#[tokio::test]
+async fn a_configuration_that_takes_several_payments_is_delivered() {
+    let pair = Pair::with(|options| {
+        let networks = (0..40).map(|n| format!("203.0.{}.0/24", 113 + n).parse().unwrap());
+        options.vpn.seller.allowed = networks.collect();
+    })
+    .await;
+    let nonce = pair.buy().await;
+    assert_eq!(contract(&pair.alice, &nonce).await.unwrap().allowed_ips.len(), 40);
+    let config = pair.bob.messages().await.into_iter().map(|row| row.message).max_by_key(|row| row.parts);
+    assert_eq!(config.map(|row| (row.parts, row.amount_sat)), Some((2, 2)));
+}
+
+#[tokio::test]
+async fn a_stop_while_a_step_is_stored_leaves_what_was_stored() {
+    let mut pair = Pair::start().await;
+    let nonce = pair.buy().await;
+    let key = contract(&pair.alice, &nonce).await.unwrap().client_public_key.parse().unwrap();
+    pair.sellers.devices.traffic(IMP0, &key, 1_000, 2_000);
+    wait_for("the meter", async || contract(&pair.bob, &nonce).await.unwrap().sent_bytes == 2_000).await;
+    let database = pair.bob.database();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    pair.clock.step(HOUR_MS);
+    // Who decides holds what is in memory until it is stored.
+    let moment = std::time::Duration::from_millis(200);
+    wait_for("a step that is not stored", async || {
+        tokio::time::timeout(moment, contract(&pair.bob, &nonce)).await.is_err()
+    })
+    .await;
+    let stopped = pair.bob.stopping();
+    tokio::join!(pair.bob.stop(), async move {
+        stopped.cancelled().await;
+        database.execute_batch("COMMIT").unwrap();
+    });
+    pair.bob = pair.bob.restart().await;
+    is(&pair.bob, &nonce, "expired").await;
+    let told = kinds(&pair.bob).await.into_iter().filter(|kind| kind == "EXPIRED").count();
+    assert_eq!(told, 1);
+    assert_eq!(contract(&pair.bob, &nonce).await.unwrap().sent_bytes, 2_000);
+}

@@ -2,10 +2,12 @@
 
 use imp_core::amount::Msat;
 use imp_core::vpn::{Nonce, PrivateKey, PublicKey, Quote, Request, Response};
+use imp_node::service::messaging::SendMessage;
+use imp_node::store::VpnStore;
 
 use super::stranger::Talker;
 use super::{Pair, outcomes, payments, said, seller, sells, state};
-use crate::lab::wait_for;
+use crate::lab::{text_to, wait_for};
 
 async fn quoted(mallory: &mut Talker, pair: &Pair, n: u8) -> Quote {
     let before = mallory.told.len();
@@ -180,4 +182,68 @@ async fn a_refund_leaves_what_the_way_back_may_cost() {
     pair.network.set_forwarding_fee("bob", "mallory", None);
     pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded", "refunded"]).await;
     mallory.is_told(2).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_goes_back_or_waits_and_keeps_nobody_else_waiting() {
+    let mut pair = Pair::start().await;
+    sells(&pair.bob).await;
+    let mut mallory = Talker::new(&pair.network, "mallory");
+    let (first, second) = (quoted(&mut mallory, &pair, 1).await, quoted(&mut mallory, &pair, 2).await);
+    let broken = format!(
+        "CREATE TRIGGER no_contract BEFORE INSERT ON vpn_contract WHEN NEW.nonce = '{}'
+         BEGIN SELECT RAISE(ABORT, 'no such contract'); END;
+         CREATE TRIGGER no_payment BEFORE INSERT ON vpn_payment WHEN NEW.nonce = 'nobody-s'
+         BEGIN SELECT RAISE(ABORT, 'no such payment'); END;",
+        first.nonce
+    );
+    pair.bob.database().execute_batch(&broken).unwrap();
+    // One for which nothing can be done, one that cannot be served, and one as any.
+    mallory.say(pair.bob.id, 3, &contract(&"nobody-s".parse().unwrap(), 100, key(3)), 100).await;
+    wait_for("a row to be stepped over", async || pair.bob.counter("vpn_stepped_over").await == 1).await;
+    let id = mallory.say(pair.bob.id, 4, &contract(&first.nonce, 100, key(1)), 100).await.to_string();
+    assert_eq!(refund(&mut mallory, 3, &id).await, (100, "not selling".to_owned()));
+    mallory.say(pair.bob.id, 5, &contract(&second.nonce, 100, key(2)), 100).await;
+    assert!(matches!(mallory.is_told(4).await.response, Response::Config(_)));
+    assert_eq!(pair.bob.counter("vpn_stepped_over").await, 1);
+
+    pair.bob.kill();
+    pair.bob.database().execute_batch("DROP TRIGGER no_payment; DROP TRIGGER no_contract").unwrap();
+    pair.bob = pair.bob.restart().await;
+    mallory.is_told(5).await;
+    wait_for("all of it", async || outcomes(&pair.bob).await == ["refunded", "served", "refunded"]).await;
+}
+
+#[tokio::test]
+async fn strangers_that_cannot_be_paid_leave_nothing_behind_that_is_kept() {
+    let pair = Pair::start().await;
+    sells(&pair.bob).await;
+    let bob = pair.bob.id;
+    let strangers = (0..4).map(async |stranger| {
+        let name = format!("stranger{stranger}");
+        let mut mallory = Talker::new(&pair.network, &name);
+        pair.network.set_forwarding_fee("bob", &name, Some(Msat::from_sat(2)));
+        for n in 1..=250 {
+            let nonce: Nonce = format!("invented-{stranger}-{n}").parse().unwrap();
+            let text = contract(&nonce, 1, key(n));
+            // Of payments that are under way there are so many at most.
+            wait_for("a payment", async || mallory.try_say(bob, n, &text, 1).await).await;
+        }
+    });
+    futures_util::future::join_all(strangers).await;
+    let taken = async || pair.bob.store.vpn_inbound(1).await.unwrap().is_empty();
+    wait_for("a thousand rows", async || outcomes_in_all(&pair).await == 1000 && taken().await).await;
+    pair.bob.outbox_is_done().await;
+    pair.network.node("carol");
+    pair.network.set_online("carol", false);
+    let carol = imp_lightning::LightningNode::id(&*pair.network.node("carol"));
+    let kept = SendMessage { keep_secs: 3600, ..text_to(carol, "kept") };
+    let sent = pair.bob.call(async move |services| services.messaging.send(kept).await).await.unwrap();
+    assert_eq!(sent.state, imp_core::delivery::MessageState::Queued);
+}
+
+async fn outcomes_in_all(pair: &Pair) -> u64 {
+    let sql = "SELECT count(*) FROM vpn_payment WHERE state = 'kept'";
+    let count: i64 = pair.bob.database().query_row(sql, [], |row| row.get(0)).unwrap();
+    count as u64
 }
