@@ -113,7 +113,8 @@ async fn buy(buyer: &Client, seller: &NodeInfo, host: &Namespace) -> anyhow::Res
     let request = AcceptContractRequest { pubkey, nonce: nonce.clone(), price, ..Default::default() };
     let accepting = buyer.accept_contract(request);
     let (accepted, told) = tokio::join!(accepting, wait("CONFIG"));
-    (accepted?, told?);
+    accepted?;
+    told?;
     let config = began.elapsed();
     buyer.bring_up_vpn(BringUpVpnRequest { nonce: nonce.clone(), ..Default::default() }).await?;
     let up = began.elapsed() - config;
