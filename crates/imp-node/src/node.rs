@@ -3,6 +3,7 @@
 mod daemon;
 mod journal;
 mod pump;
+mod readiness;
 mod retention;
 mod vpn;
 

@@ -17,8 +17,8 @@ use imp_lightning::{LightningNode, blob::BlobStore};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use super::readiness::watch_readiness;
 use super::{NodeOptions, Ports, Services, vpn};
 use crate::api::Edge;
 use crate::api::grpc::{self, Calls};
@@ -37,7 +37,7 @@ use crate::service::socket::SocketOptions;
 use crate::store::sqlite::{Crash, SqliteOptions};
 use crate::store::{SqliteStore, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::vpn::{PrivateKeys, Station, VpnOptions};
+use crate::vpn::{PrivateKeys, Station, VpnOptions, clean_up_tunnels};
 
 /// How long calls under way may take to end by themselves once the node stops.
 const FINISH_CALLS: Duration = Duration::from_secs(2);
@@ -57,9 +57,6 @@ const STOP_LIGHTNING: Duration = Duration::from_secs(8);
 /// Pauses between tries to start the Lightning node: doubled from the first to the longest.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-
-/// How often it is looked whether the node can pay.
-const READY_POLL: Duration = Duration::from_millis(500);
 
 /// Why the daemon cannot run.
 #[derive(Debug, Error)]
@@ -120,6 +117,8 @@ pub async fn run(
         listen(config, dir, edge, &store, calls, &edges).await?;
         // Contracts that stand are carried, and cut off at their end, while the Lightning node is away.
         let vpn = vpn::options(config, dir);
+        // Through a tunnel that a killed run has left nothing is reached, and the Lightning node needs its chain.
+        clean_up_tunnels(&*vpn.hosts.tunnels).await;
         let clock = Arc::new(SystemClock);
         let station = Station::open(&store, &vpn.hosts, vpn.seller.clone(), clock, work.clone()).await?;
         let start = Start { config, dir, seed, store: &store, work: &work, metrics, vpn, vpn_keys, station };
@@ -368,39 +367,4 @@ fn chain_source(source: &ChainSource) -> Result<ldk::ChainSource, RunError> {
         ChainSource::Esplora { url } => ldk::ChainSource::Esplora { url: url.expose().clone() },
         ChainSource::Electrum { url } => ldk::ChainSource::Electrum { url: url.expose().clone() },
     })
-}
-
-/// Keeps `/ready` true: the node can pay once the chain is synced and a channel is usable, or there is none to wait for.
-async fn watch_readiness(
-    lightning: Arc<dyn LightningNode>,
-    state: watch::Sender<NodeState>,
-    stopped: CancellationToken,
-) {
-    while !stopped.is_cancelled() {
-        let can_pay = can_pay(&*lightning).await;
-        state.send_if_modified(|state| {
-            let next = match (*state, can_pay) {
-                (NodeState::Draining, _) => NodeState::Draining,
-                (_, true) => NodeState::Ready,
-                (NodeState::Starting, false) => NodeState::Starting,
-                (NodeState::Ready | NodeState::Degraded, false) => NodeState::Degraded,
-            };
-            let changed = next != *state;
-            if changed {
-                tracing::info!(from = state.word(), to = next.word(), "the node's state changed");
-            }
-            *state = next;
-            changed
-        });
-        tokio::select! {
-            () = stopped.cancelled() => {}
-            () = tokio::time::sleep(READY_POLL) => {}
-        }
-    }
-}
-
-async fn can_pay(lightning: &dyn LightningNode) -> bool {
-    let Ok(status) = lightning.status().await else { return false };
-    let Ok(channels) = lightning.channels().await else { return false };
-    status.synced && (channels.is_empty() || channels.iter().any(|channel| channel.usable))
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use imp_core::time::UnixMillis;
 use imp_core::vpn::buyer::{Purchase, PurchaseState, UpWish};
 use imp_core::vpn::{Config, Nonce, PrivateKey, Reading};
@@ -42,6 +43,8 @@ pub(super) struct Standing {
 #[derive(Debug)]
 struct Up {
     tunnel: Tunnel,
+    /// Ends when its interface is of no use any more.
+    failed: Shared<BoxFuture<'static, ()>>,
     wish: UpWish,
     last_handshake: Option<UnixMillis>,
 }
@@ -93,19 +96,7 @@ impl Tunnels {
     pub(super) async fn hold(&self) -> AsyncGuard<'_, Standing> {
         let mut standing = self.standing.lock().await;
         if !standing.is_clean {
-            match self.host.clean_up().await {
-                Ok(left) => {
-                    standing.is_clean = true;
-                    for gone in left {
-                        tracing::info!(
-                            interface = gone.interface,
-                            "a tunnel that an earlier run left is taken down"
-                        );
-                        note_dns(&gone.interface, gone.dns_left.as_deref());
-                    }
-                }
-                Err(error) => tracing::warn!("what earlier runs left of tunnels: {error}"),
-            }
+            standing.is_clean = clean_up_tunnels(&*self.host).await;
         }
         standing
     }
@@ -124,7 +115,10 @@ impl Tunnels {
             }
             self.down(standing, &nonce).await?;
         }
-        let up = Up { tunnel: self.host.up(spec).await?, wish, last_handshake: None };
+        let tunnel = self.host.up(spec).await?;
+        let watched = Arc::clone(&tunnel.device);
+        let failed = async move { watched.failed().await }.boxed().shared();
+        let up = Up { tunnel, failed, wish, last_handshake: None };
         tracing::info!(interface = up.tunnel.interface, contract = %nonce, "a tunnel is up");
         let view = view(&up);
         self.views().insert(nonce.clone(), view.clone());
@@ -192,8 +186,25 @@ impl Tunnels {
     }
 }
 
+/// Takes away what earlier runs have left of tunnels. Whether nothing is left.
+pub(crate) async fn clean_up_tunnels(host: &dyn TunnelHost) -> bool {
+    match host.clean_up().await {
+        Ok(left) => {
+            for gone in left {
+                tracing::info!(interface = gone.interface, "a tunnel that an earlier run left is taken down");
+                note_dns(&gone.interface, gone.dns_left.as_deref());
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!("what earlier runs left of tunnels: {error}");
+            false
+        }
+    }
+}
+
 fn has_failed(up: &Up) -> bool {
-    up.tunnel.device.failed().now_or_never().is_some()
+    up.failed.clone().now_or_never().is_some()
 }
 
 fn view(up: &Up) -> TunnelView {

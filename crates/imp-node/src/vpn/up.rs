@@ -38,6 +38,10 @@ impl Vpn {
         let inner = Arc::clone(&self.inner);
         self.detached(async move {
             let mut standing = inner.tunnels.hold().await;
+            // Who takes all tunnels down at the end may have had it before.
+            if inner.tasks.token().is_cancelled() {
+                return Err(Error::unavailable("the node is stopping"));
+            }
             let now = inner.clock.now();
             let wish = UpWish { allow_private, keep_dns, since: now };
             let wanted = {

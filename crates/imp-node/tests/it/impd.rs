@@ -101,7 +101,8 @@ impl Daemon {
         self.0.id()
     }
 
-    fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
+    /// Waits until something is so, while it runs.
+    pub(crate) fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds() {
             assert!(self.0.try_wait().unwrap().is_none(), "impd ended before {what}");

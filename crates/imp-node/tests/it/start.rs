@@ -41,6 +41,23 @@ fn the_first_start_makes_everything_closed_to_others() {
 }
 
 #[test]
+fn what_a_killed_run_left_of_a_tunnel_is_put_back_before_there_is_a_chain() {
+    let home = Home::new();
+    let text = "nameserver 10.7.0.1\n";
+    let resolv_conf = home.write("resolv.conf", text);
+    let change = serde_json::json!({"path": resolv_conf, "text": text, "before": "nameserver 192.0.2.53\n"});
+    let note = serde_json::json!({"number": 15, "takes_all": false, "dns": {"file": change}, "index": null});
+    let note = home.write(".imp/network/tunnel-impt15.json", note.to_string());
+    for folder in [home.data_dir(), home.data_dir().join("network")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let mut daemon = home.start(&[]);
+    daemon.wait_until("the note is forgotten", || !note.exists());
+    assert_eq!(fs::read_to_string(resolv_conf).unwrap(), "nameserver 192.0.2.53\n");
+    assert_eq!(daemon.stop(Signal::TERM), 0);
+}
+
+#[test]
 fn a_second_daemon_is_told_who_has_the_directory() {
     let home = Home::new();
     let daemon = home.start(&[]);
