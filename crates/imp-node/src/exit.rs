@@ -6,12 +6,14 @@
 //! ```
 //!
 //! All rules are in one nftables table for each interface, put there and replaced in one transaction, and name the
-//! interface: several sellers on one machine do not meet in it. The table stays when the daemon dies, so that an
+//! interface: several sellers on one machine do not meet in it. A table has a mark, which is in the note of whoever has put
+//! it: that of another is left alone, unless its interface is gone. The table stays when the daemon dies, so that an
 //! interface that outlives it stays closed; [`ExitHost::remove`] takes it away. Settings of the kernel are noted in a file
 //! before they are changed, and put back by the run that finds the note, unless somebody has changed them meanwhile.
 
 pub mod fake;
 mod forwarding;
+mod generation;
 mod linux;
 mod nft;
 mod overlap;
@@ -32,14 +34,27 @@ pub use linux::LinuxExit;
 pub struct ExitSpec {
     /// The WireGuard interface that they come in by.
     pub interface: String,
-    /// Their addresses; packets from others are dropped.
+    /// Their addresses, of which the first host is this machine, which answers pings and nothing else. Packets from others
+    /// are dropped.
     pub subnet: Ipv4Net,
-    /// This machine's address in the tunnel, which answers pings and nothing else.
-    pub server_tunnel_ip: Ipv4Addr,
+    /// Networks with addresses of those who came when the subnet was another one, likewise.
+    pub earlier: Vec<Ipv4Net>,
     /// What they may reach, by the rules of [`imp_core::vpn::reach`].
     pub allowed: Vec<IpNet>,
     /// Bytes a second for each buyer and way; nothing for no limit.
     pub bytes_per_sec: Option<u64>,
+}
+
+impl ExitSpec {
+    /// All networks of buyers.
+    fn networks(&self) -> impl Iterator<Item = Ipv4Net> {
+        std::iter::once(self.subnet).chain(self.earlier.iter().copied())
+    }
+}
+
+/// This machine's address in a network of buyers.
+pub(crate) fn server_in(network: Ipv4Net) -> Ipv4Addr {
+    network.hosts().next().unwrap_or(network.addr())
 }
 
 /// A machine that can be made an exit.
@@ -56,7 +71,11 @@ pub trait ExitHost: Send + Sync + Debug {
     /// each time that the interface was made, after [`Self::prepare`]; at any other time it repairs what others changed.
     async fn open(&self, spec: &ExitSpec) -> Result<(), ExitError>;
 
-    /// Takes away the rules of the interface and puts back what was changed for it, also by an earlier run. To be called
+    /// Whether the rules stand as [`Self::prepare`] and [`Self::open`] of this run have put them. Costs little where nobody has
+    /// changed any rule of the machine since the last call.
+    async fn stands(&self, spec: &ExitSpec) -> Result<bool, ExitError>;
+
+    /// Takes away the rules of the interface, if they are this node's, and puts back what was changed for it, also by an earlier run. To be called
     /// when the interface is gone: without rules nothing of it is held back. Where nothing is left, nothing happens.
     async fn remove(&self, interface: &str) -> Result<(), ExitError>;
 }
@@ -86,6 +105,26 @@ pub enum ExitError {
     )]
     Overlap {
         /// Buyers' addresses.
+        subnet: Ipv4Net,
+        /// The route, as `ip route` shows it.
+        route: String,
+    },
+    /// Somebody else has made it an exit.
+    #[error(
+        "the interface {interface} has rules of another seller: choose another vpn.interface, or delete the table \
+         inet imp_{interface} of nftables"
+    )]
+    OthersRules {
+        /// Its name.
+        interface: String,
+    },
+    /// So are those of buyers who have paid.
+    #[error(
+        "contracts that stand have addresses in {subnet}, which vpn.subnet was before, and it overlaps the route \
+         {route} of this machine: delete that route until they have ended"
+    )]
+    OverlapsEarlier {
+        /// Their addresses.
         subnet: Ipv4Net,
         /// The route, as `ip route` shows it.
         route: String,

@@ -303,7 +303,7 @@ fn a_file_of_2021_starts_unchanged() {
     assert_eq!((config.lightning.backend, &config.lightning.lnd), (Backend::Ldk, &None));
     assert_eq!(config.federate.imp_id, "alice");
     assert_eq!((config.vpn.price_sat, config.vpn.server_ip), (250, None));
-    assert_eq!(config.vpn.server_tunnel_ip(), "10.7.0.1".parse::<std::net::IpAddr>().unwrap());
+    assert_eq!(config.vpn.subnet, "10.7.0.0/24".parse().unwrap());
     assert_eq!(config.socket.server_ip, None);
     assert!(!format!("{config:?}").contains("correct-horse"));
 }

@@ -127,13 +127,6 @@ fn wireguard_key(text: &str) -> Result<String, String> {
     if is_key { Ok(text.to_owned()) } else { Err("which is no WireGuard key".to_owned()) }
 }
 
-impl VpnConfig {
-    /// The server's address inside the tunnel.
-    pub fn server_tunnel_ip(&self) -> IpAddr {
-        IpAddr::V4(self.subnet.hosts().next().unwrap_or(self.subnet.addr()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

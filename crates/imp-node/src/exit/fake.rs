@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{ExitError, ExitHost, ExitSpec};
 
-/// A call of [`ExitHost`].
+/// A call of [`ExitHost`] that changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitCall {
     /// [`ExitHost::prepare`].
@@ -56,6 +56,11 @@ impl FakeExit {
         self.lock().refusal = message.map(str::to_owned);
     }
 
+    /// Takes all rules away, as `nft flush ruleset` would. What is forwarded goes on being so.
+    pub fn flush(&self) {
+        self.lock().rules.clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Machine> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,6 +89,10 @@ impl ExitHost for FakeExit {
         let mut machine = self.call(ExitCall::Open(spec.interface.clone()), &spec.interface)?;
         machine.open.insert(spec.interface.clone());
         Ok(())
+    }
+
+    async fn stands(&self, spec: &ExitSpec) -> Result<bool, ExitError> {
+        Ok(self.lock().rules.get(&spec.interface) == Some(spec))
     }
 
     async fn remove(&self, interface: &str) -> Result<(), ExitError> {

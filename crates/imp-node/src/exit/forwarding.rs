@@ -24,6 +24,10 @@ pub(super) struct Note {
     pub(super) opened: BTreeSet<String>,
     /// Whether the machine as a whole forwarded already (`net.ipv4.ip_forward`).
     pub(super) machine_forwards: bool,
+    /// What the table of this interface is marked with.
+    pub(super) mark: String,
+    /// The index of the interface that was opened: another one of the same name is not this node's.
+    pub(super) interface: Option<u32>,
 }
 
 /// The interfaces by which answers to buyers come in: those of all routes that lead to what buyers reach.
@@ -84,7 +88,7 @@ mod tests {
         let spec = ExitSpec {
             interface: "imp0".to_owned(),
             subnet: "10.7.0.0/24".parse().unwrap(),
-            server_tunnel_ip: "10.7.0.1".parse().unwrap(),
+            earlier: Vec::new(),
             allowed: allowed.iter().map(|net| net.parse().unwrap()).collect(),
             bytes_per_sec: None,
         };

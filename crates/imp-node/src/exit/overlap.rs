@@ -2,15 +2,27 @@
 
 use ipnet::Ipv4Net;
 
-use super::ExitSpec;
+use super::{ExitError, ExitSpec};
 use crate::host::routes::Route;
 
 /// The first route that leads to addresses of buyers already. The default route leads to all of them, and that of the
 /// interface itself may be there from before.
-pub(super) fn overlapping<'a>(spec: &ExitSpec, routes: &'a [Route]) -> Option<&'a Route> {
+pub(super) fn check(spec: &ExitSpec, routes: &[Route]) -> Result<(), ExitError> {
+    for subnet in spec.networks() {
+        let Some(route) = overlapping(subnet, &spec.interface, routes) else { continue };
+        let route = route.to_string();
+        return Err(match subnet == spec.subnet {
+            true => ExitError::Overlap { subnet, route },
+            false => ExitError::OverlapsEarlier { subnet, route },
+        });
+    }
+    Ok(())
+}
+
+fn overlapping<'a>(subnet: Ipv4Net, interface: &str, routes: &'a [Route]) -> Option<&'a Route> {
     let overlaps = |one: Ipv4Net, other: Ipv4Net| one.contains(&other) || other.contains(&one);
-    let others = routes.iter().filter(|route| !route.is_default() && !route.is_only_by(&spec.interface));
-    let mut overlapping: Vec<&Route> = others.filter(|route| overlaps(route.to, spec.subnet)).collect();
+    let others = routes.iter().filter(|route| !route.is_default() && !route.is_only_by(interface));
+    let mut overlapping: Vec<&Route> = others.filter(|route| overlaps(route.to, subnet)).collect();
     // The route itself is told before the addresses that come with it.
     overlapping.sort_by_key(|route| !route.is_unicast);
     overlapping.first().copied()
@@ -20,14 +32,8 @@ pub(super) fn overlapping<'a>(spec: &ExitSpec, routes: &'a [Route]) -> Option<&'
 mod tests {
     use super::*;
 
-    fn spec() -> ExitSpec {
-        ExitSpec {
-            interface: "imp0".to_owned(),
-            subnet: "10.7.0.0/24".parse().unwrap(),
-            server_tunnel_ip: "10.7.0.1".parse().unwrap(),
-            allowed: Vec::new(),
-            bytes_per_sec: None,
-        }
+    fn found<'a>(routes: &'a [Route]) -> Option<&'a Route> {
+        overlapping("10.7.0.0/24".parse().unwrap(), "imp0", routes)
     }
 
     fn route(to: &str, interfaces: &[&str]) -> Route {
@@ -45,7 +51,7 @@ mod tests {
     fn a_route_inside_around_or_equal_to_the_subnet_overlaps() {
         for to in ["10.7.0.0/24", "10.7.0.128/25", "10.7.0.9/32", "10.0.0.0/8", "0.0.0.0/1"] {
             let routes = [route("0.0.0.0/0", &["eth0"]), route(to, &["eth0"])];
-            assert_eq!(overlapping(&spec(), &routes), Some(&routes[1]), "{to}");
+            assert_eq!(found(&routes), Some(&routes[1]), "{to}");
         }
     }
 
@@ -57,14 +63,34 @@ mod tests {
             route("10.7.1.0/24", &["eth0"]),
             route("10.7.0.0/24", &["imp0"]),
         ];
-        assert_eq!(overlapping(&spec(), &routes), None);
+        assert_eq!(found(&routes), None);
     }
 
     #[test]
     fn a_route_that_leads_nowhere_or_by_several_interfaces_overlaps() {
         for interfaces in [&[][..], &["imp0", "eth0"]] {
             let routes = [route("10.7.0.0/16", interfaces)];
-            assert_eq!(overlapping(&spec(), &routes), Some(&routes[0]));
+            assert_eq!(found(&routes), Some(&routes[0]));
         }
+    }
+
+    #[test]
+    fn it_is_said_whether_the_network_is_that_of_today() {
+        let spec = ExitSpec {
+            interface: "imp0".to_owned(),
+            subnet: "10.7.0.0/24".parse().unwrap(),
+            earlier: vec!["10.8.0.0/24".parse().unwrap()],
+            allowed: Vec::new(),
+            bytes_per_sec: None,
+        };
+        assert!(check(&spec, &[route("10.9.0.0/16", &["eth0"])]).is_ok());
+        let of_today = check(&spec, &[route("10.7.0.9/32", &["eth0"])]).unwrap_err();
+        assert!(matches!(of_today, ExitError::Overlap { subnet, .. } if subnet == spec.subnet), "{of_today}");
+        let earlier = check(&spec, &[route("10.8.0.9/32", &["eth0"])]).unwrap_err();
+        assert!(
+            matches!(&earlier, ExitError::OverlapsEarlier { subnet, route }
+            if *subnet == spec.earlier[0] && route == "10.8.0.9/32 dev eth0"),
+            "{earlier}"
+        );
     }
 }

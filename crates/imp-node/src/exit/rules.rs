@@ -14,7 +14,7 @@
 //! Buyers have IPv4 addresses only, so that all IPv6 of theirs is forged. A chain with a base stands beside those of other
 //! tables: what ours accepts another can still drop.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
 use imp_core::vpn::reach::{DENIED_TCP_PORT, Reach};
@@ -24,17 +24,20 @@ use nftables::expr::{
     CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
     Prefix, RT, RTKey, SetItem, TcpOption,
 };
-use nftables::schema::{Chain, NfListObject, Nftables, Rule, Set, SetType, SetTypeValue, Table};
+use nftables::schema::{Chain, NfCmd, NfListObject, Nftables, Rule, Set, SetType, SetTypeValue, Table};
 use nftables::stmt::{JumpTarget, Limit, Mangle, Match, Meter, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 
-use super::ExitSpec;
+use super::{ExitSpec, server_in};
 
 /// How the names of tables begin; the interface follows.
 pub(super) const TABLE_PREFIX: &str = "imp_";
 
 /// The set of interfaces that forward only since this was set up.
 pub(super) const OPENED: &str = "opened";
+
+/// How the name of the set begins that tells whose table it is; the mark of its owner follows.
+const MARK_PREFIX: &str = "owner_";
 
 /// Pings of one buyer that are answered in a second, and at once.
 const PINGS_PER_SEC: u32 = 20;
@@ -45,6 +48,11 @@ const BURST_BYTES: u32 = 131_072;
 /// The table of an interface.
 pub(super) fn table_name(interface: &str) -> String {
     format!("{TABLE_PREFIX}{interface}")
+}
+
+/// The name of the empty set that is in the tables of one owner only.
+pub(super) fn mark_name(mark: &str) -> String {
+    format!("{MARK_PREFIX}{mark}")
 }
 
 /// What takes the table of an interface away, whether or not it is there.
@@ -61,13 +69,26 @@ fn remove(batch: &mut Batch<'static>, name: String) {
     batch.delete(table);
 }
 
-/// What replaces the table of an interface, in one transaction. `opened` are the interfaces that were made to forward for it.
-pub(super) fn replacement(spec: &ExitSpec, opened: &[String]) -> Nftables<'static> {
+/// What puts the table of an interface, in one transaction. `opened` are the interfaces that were made to forward for it. If
+/// there was none, this fails where somebody has put one meanwhile.
+pub(super) fn replacement(
+    spec: &ExitSpec,
+    opened: &[String],
+    mark: &str,
+    is_there: bool,
+) -> Nftables<'static> {
     let name = table_name(&spec.interface);
     let mut draft = Draft { table: name.clone(), batch: Batch::new() };
-    remove(&mut draft.batch, name.clone());
-    draft.batch.add(NfListObject::Table(Table { family: NfFamily::INet, name: name.into(), handle: None }));
-    draft.opened(opened);
+    let table =
+        NfListObject::Table(Table { family: NfFamily::INet, name: name.clone().into(), handle: None });
+    if is_there {
+        remove(&mut draft.batch, name);
+        draft.batch.add(table);
+    } else {
+        draft.batch.add_cmd(NfCmd::Create(table));
+    }
+    draft.names(mark_name(mark), &[]);
+    draft.names(OPENED.to_owned(), opened);
     draft.prerouting(spec);
     draft.input(spec);
     draft.forward(spec);
@@ -84,12 +105,13 @@ struct Draft {
 }
 
 impl Draft {
-    fn opened(&mut self, interfaces: &[String]) {
+    /// A set of interfaces.
+    fn names(&mut self, name: String, interfaces: &[String]) {
         let names: Vec<_> = interfaces.iter().map(|name| Expression::String(name.clone().into())).collect();
         self.batch.add(NfListObject::Set(Box::new(Set {
             family: NfFamily::INet,
             table: self.table.clone().into(),
-            name: OPENED.into(),
+            name: name.into(),
             set_type: SetTypeValue::Single(SetType::Ifname),
             elem: (!names.is_empty()).then(|| names.into()),
             ..Set::default()
@@ -135,8 +157,8 @@ impl Draft {
         self.base(chain, NfChainType::Filter, NfHook::Prerouting, -150);
         self.rule(chain, [is_not(meta(MetaKey::Iifname), text(&spec.interface)), accept()]);
         self.rule(chain, [is_not(meta(MetaKey::Nfproto), text("ipv4")), drop()]);
-        self.rule(chain, [is_not(ip("saddr"), network(IpNet::V4(spec.subnet))), drop()]);
-        self.rule(chain, [is(ip("saddr"), address(spec.server_tunnel_ip)), drop()]);
+        self.rule(chain, [is_not(ip("saddr"), buyers(spec)), drop()]);
+        self.rule(chain, [is(ip("saddr"), servers(spec)), drop()]);
         for statements in self.to_this_machine(spec) {
             self.rule(chain, statements);
         }
@@ -161,11 +183,7 @@ impl Draft {
         let mut rules = vec![
             // Answers to this machine; what a buyer has begun does not become one by being answered.
             [is_in(ct("state"), &["established", "related"]), is(ct("direction"), text("reply")), accept()],
-            [
-                is(ip("daddr"), address(spec.server_tunnel_ip)),
-                is(icmp_type(), text("echo-request")),
-                accept(),
-            ],
+            [is(ip("daddr"), servers(spec)), is(icmp_type(), text("echo-request")), accept()],
         ];
         // A network that is wider than one address is meant for those behind this machine.
         for single in spec.allowed.iter().filter(|net| net.prefix_len() == 32) {
@@ -196,7 +214,7 @@ impl Draft {
         // Address translation leaves out what belongs to no connection, so that it would leave under a buyer's address.
         self.rule(chain, [is_in(ct("state"), &["invalid", "untracked"]), drop()]);
         self.rule(chain, [is_not(meta(MetaKey::Nfproto), text("ipv4")), drop()]);
-        self.rule(chain, [is_not(ip("saddr"), network(IpNet::V4(spec.subnet))), drop()]);
+        self.rule(chain, [is_not(ip("saddr"), buyers(spec)), drop()]);
         self.rule(chain, [is(meta(MetaKey::Oifname), text(&spec.interface)), drop()]);
         self.rule(chain, [is(tcp("dport"), Expression::Number(DENIED_TCP_PORT.into())), drop()]);
         self.limit(chain, "up", "saddr", spec);
@@ -241,7 +259,7 @@ impl Draft {
         self.rule(
             chain,
             [
-                is(ip("saddr"), network(IpNet::V4(spec.subnet))),
+                is(ip("saddr"), buyers(spec)),
                 is_not(meta(MetaKey::Oifname), text(&spec.interface)),
                 Statement::Masquerade(None),
             ],
@@ -356,6 +374,26 @@ fn fib_type() -> Expression<'static> {
 
 fn address(address: Ipv4Addr) -> Expression<'static> {
     text(&address.to_string())
+}
+
+/// The addresses that buyers may have.
+fn buyers(spec: &ExitSpec) -> Expression<'static> {
+    let networks = Ipv4Net::aggregate(&spec.networks().collect());
+    one_of(networks.into_iter().map(|net| network(IpNet::V4(net))))
+}
+
+/// This machine's addresses in the tunnel.
+fn servers(spec: &ExitSpec) -> Expression<'static> {
+    let servers: BTreeSet<_> = spec.networks().map(server_in).collect();
+    one_of(servers.into_iter().map(address))
+}
+
+fn one_of(items: impl ExactSizeIterator<Item = Expression<'static>>) -> Expression<'static> {
+    let mut items: Vec<_> = items.collect();
+    match items.len() {
+        1 => items.remove(0),
+        _ => named(NamedExpression::Set(items.into_iter().map(SetItem::Element).collect())),
+    }
 }
 
 fn network(net: IpNet) -> Expression<'static> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::exit::{ExitError, ExitHost, ExitSpec};
+use crate::exit::{ExitError, ExitHost, ExitSpec, server_in};
 use crate::tunnel::{TakenDown, Tunnel, TunnelError, TunnelHost, TunnelSpec};
 use crate::wireguard::{DeviceError, DeviceMaker, DeviceSpec, TunnelDevice};
 
@@ -91,7 +91,7 @@ impl Default for SellerOptions {
 impl SellerOptions {
     /// The server's address inside the tunnel.
     pub fn tunnel_ip(&self) -> Ipv4Addr {
-        self.subnet.hosts().next().unwrap_or(self.subnet.addr())
+        server_in(self.subnet)
     }
 }
 
@@ -121,6 +121,10 @@ const NOTHING: &str = "this node was started without the means to make network i
 
 #[async_trait]
 impl DeviceMaker for Nothing {
+    async fn check(&self, _: &DeviceSpec) -> Result<(), DeviceError> {
+        Err(DeviceError::Missing(NOTHING.to_owned()))
+    }
+
     async fn open(&self, _: DeviceSpec) -> Result<Arc<dyn TunnelDevice>, DeviceError> {
         Err(DeviceError::Missing(NOTHING.to_owned()))
     }
@@ -138,6 +142,10 @@ impl ExitHost for Nothing {
 
     async fn open(&self, _: &ExitSpec) -> Result<(), ExitError> {
         Err(ExitError::NotPermitted)
+    }
+
+    async fn stands(&self, _: &ExitSpec) -> Result<bool, ExitError> {
+        Ok(false)
     }
 
     async fn remove(&self, _: &str) -> Result<(), ExitError> {

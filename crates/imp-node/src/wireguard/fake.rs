@@ -187,6 +187,18 @@ impl fmt::Debug for FakeDevices {
     }
 }
 
+impl Machine {
+    fn check(&self, spec: &DeviceSpec) -> Result<(), DeviceError> {
+        let key = spec.private_key.public();
+        match self.interfaces.get(&spec.name) {
+            Some(interface) if interface.key != key => {
+                Err(DeviceError::NameInUse { name: spec.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Interface {
     fn put(&mut self, peer: &DevicePeer) {
         for (key, other) in &mut self.peers {
@@ -203,6 +215,10 @@ impl Interface {
 
 #[async_trait]
 impl DeviceMaker for FakeDevices {
+    async fn check(&self, spec: &DeviceSpec) -> Result<(), DeviceError> {
+        self.lock().check(spec)
+    }
+
     async fn open(&self, spec: DeviceSpec) -> Result<Arc<dyn TunnelDevice>, DeviceError> {
         self.wait().await;
         let mut machine = self.lock();
@@ -212,10 +228,8 @@ impl DeviceMaker for FakeDevices {
         if let Some(why) = &machine.open_fails {
             return Err(DeviceError::system(&spec.name, "make it", io::Error::other(why.clone())));
         }
+        machine.check(&spec)?;
         let key = spec.private_key.public();
-        if machine.interfaces.get(&spec.name).is_some_and(|interface| interface.key != key) {
-            return Err(DeviceError::NameInUse { name: spec.name });
-        }
         machine.made += 1;
         let number = machine.made;
         let listen_port = if spec.listen_port == 0 { ANY_PORT } else { spec.listen_port };
@@ -319,6 +333,7 @@ impl TunnelDevice for FakeDevice {
                 allowed.sort();
                 PeerStatus {
                     key: peer.wanted.key,
+                    psk: Some(peer.wanted.psk.clone()),
                     allowed,
                     endpoint: peer.wanted.endpoint,
                     rx_bytes: peer.rx_bytes,

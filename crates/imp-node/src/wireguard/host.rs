@@ -34,6 +34,15 @@ impl Host {
 
 #[async_trait]
 impl DeviceMaker for Host {
+    async fn check(&self, spec: &DeviceSpec) -> Result<(), DeviceError> {
+        match self.choice {
+            DeviceChoice::Userspace => userspace::check(&spec.name).await,
+            DeviceChoice::Kernel => kernel::check(spec).await,
+            DeviceChoice::Auto if kernel::is_there() => kernel::check(spec).await,
+            DeviceChoice::Auto => userspace::check(&spec.name).await,
+        }
+    }
+
     async fn open(&self, spec: DeviceSpec) -> Result<Arc<dyn TunnelDevice>, DeviceError> {
         if let Some(missing) = self.missing() {
             return Err(DeviceError::Missing(missing));

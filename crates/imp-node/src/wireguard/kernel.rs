@@ -32,6 +32,24 @@ pub(super) fn is_there() -> bool {
     Kernel::connect().is_ok()
 }
 
+/// Whether there is no interface of this name, or one with this key.
+pub(super) async fn check(spec: &DeviceSpec) -> Result<(), DeviceError> {
+    let name = &spec.name;
+    let failed = |error: io::Error| DeviceError::system(name, "look for it", error);
+    if link::index(name).await.map_err(failed)?.is_none() {
+        return Ok(());
+    }
+    let kernel = tokio::task::spawn_blocking(Kernel::connect).await.map_err(io::Error::other);
+    let kernel = Arc::new(Mutex::new(kernel.and_then(|connected| connected).map_err(failed)?));
+    let is_ours = key_of(&kernel, name).await == Some(spec.private_key.public());
+    if is_ours { Ok(()) } else { Err(DeviceError::NameInUse { name: name.clone() }) }
+}
+
+/// The key of an interface; nothing if it is no WireGuard interface.
+async fn key_of(kernel: &Arc<Mutex<Kernel>>, name: &str) -> Option<PublicKey> {
+    look(kernel, name).await.ok().and_then(|interface| interface.key)
+}
+
 /// Makes an interface. One with this key is what a killed run has left, and replaced.
 pub(super) async fn open(spec: DeviceSpec) -> Result<KernelDevice, DeviceError> {
     let name = spec.name.clone();
@@ -65,8 +83,7 @@ async fn add(kernel: &Arc<Mutex<Kernel>>, spec: &DeviceSpec) -> Result<u32, Devi
     if let Added::Made(index) = link::add_wireguard(name).await.map_err(failed)? {
         return Ok(index);
     }
-    // It is no WireGuard interface if that cannot be said.
-    let there = look(kernel, name).await.ok().and_then(|interface| interface.key);
+    let there = key_of(kernel, name).await;
     let index = link::index(name).await.map_err(failed)?;
     match (there, index) {
         (Some(key), Some(index)) if key == spec.private_key.public() => {

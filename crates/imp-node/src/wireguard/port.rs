@@ -47,6 +47,8 @@ pub struct DevicePeer {
 pub struct PeerStatus {
     /// Who it is.
     pub key: PublicKey,
+    /// The secret that both have besides their keys, if there is one.
+    pub psk: Option<PresharedKey>,
     /// Networks whose packets go to it and may come from it, in order.
     pub allowed: Vec<IpNet>,
     /// Where it was last heard, or was said to be.
@@ -97,6 +99,10 @@ pub trait TunnelDevice: Send + Sync + Debug {
 /// Makes devices.
 #[async_trait]
 pub trait DeviceMaker: Send + Sync + Debug {
+    /// Whether the name of an interface is free, or that of one that a killed run has left, and so whether
+    /// [`Self::open`] would take it. Changes nothing. Fails with [`DeviceError::NameInUse`] where it is somebody else's.
+    async fn check(&self, spec: &DeviceSpec) -> Result<(), DeviceError>;
+
     /// Makes an interface, with its addresses and up, without peers. An interface of this name that a killed run left
     /// is replaced.
     async fn open(&self, spec: DeviceSpec) -> Result<Arc<dyn TunnelDevice>, DeviceError>;

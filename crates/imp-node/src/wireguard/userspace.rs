@@ -99,13 +99,19 @@ impl Drop for Threads {
     }
 }
 
+/// Whether there is no interface of this name: one of a killed run has gone with it.
+pub(super) async fn check(name: &str) -> Result<(), DeviceError> {
+    let there = link::index(name).await;
+    match there.map_err(|error| DeviceError::system(name, "look for it", error))? {
+        Some(_) => Err(DeviceError::NameInUse { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 /// Makes an interface. One of its name that another process has, or that is no TUN, is left alone.
 pub(super) async fn open(spec: DeviceSpec) -> Result<UserspaceDevice, DeviceError> {
     let name = spec.name.clone();
-    let there = link::index(&name).await;
-    if there.map_err(|error| DeviceError::system(&name, "look for it", error))?.is_some() {
-        return Err(DeviceError::NameInUse { name });
-    }
+    check(&name).await?;
     let threads =
         Threads::start(&name).map_err(|error| DeviceError::system(&name, "start threads", error))?;
     let life = Life::new(&name);

@@ -90,6 +90,11 @@ impl Side {
         self.run(self.maker.open(spec))
     }
 
+    /// Asks whether an interface could be made.
+    pub(crate) fn check(&self, spec: &DeviceSpec) -> Result<(), DeviceError> {
+        self.run(self.maker.check(spec))
+    }
+
     pub(crate) fn open(&self, spec: DeviceSpec) -> Arc<dyn TunnelDevice> {
         self.try_open(spec).unwrap()
     }

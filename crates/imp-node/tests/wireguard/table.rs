@@ -103,6 +103,10 @@ pub(crate) fn the_name_of_another_interface_is_refused(lab: &Lab) {
     let device = lab.server.open(spec("imp0", &new_key(), 0, &["10.9.0.1/24"]));
     let refused = lab.server.try_open(spec("imp0", &new_key(), 0, &["10.9.1.1/24"]));
     assert!(matches!(refused, Err(DeviceError::NameInUse { ref name }) if name == "imp0"), "{refused:?}");
+    let asked = lab.server.check(&spec("imp0", &new_key(), 0, &["10.9.1.1/24"]));
+    assert!(matches!(asked, Err(DeviceError::NameInUse { ref name }) if name == "imp0"), "{asked:?}");
+    lab.server.check(&spec("imp9", &new_key(), 0, &["10.9.1.1/24"])).unwrap();
+    assert!(!lab.server.has_interface("imp9"), "asking makes nothing");
     assert!(lab.server.has_interface("imp0"));
     assert!(lab.server.peers(&device).is_empty(), "it is as it was");
     lab.server.close(&device);

@@ -6,10 +6,14 @@ fn spec(allowed: &[&str]) -> ExitSpec {
     ExitSpec {
         interface: "imp0".to_owned(),
         subnet: "10.7.0.0/24".parse().unwrap(),
-        server_tunnel_ip: "10.7.0.1".parse().unwrap(),
+        earlier: Vec::new(),
         allowed: allowed.iter().map(|net| net.parse().unwrap()).collect(),
         bytes_per_sec: None,
     }
+}
+
+fn made(spec: &ExitSpec, opened: &[String]) -> Nftables<'static> {
+    replacement(spec, opened, "1f", true)
 }
 
 /// The rules of a chain, in order.
@@ -21,7 +25,7 @@ fn rules(rules: &Nftables<'_>, chain: &str) -> Vec<Value> {
 
 /// What `from_buyers` does with destinations: addresses, and accept or drop.
 fn verdicts(allowed: &[&str]) -> Vec<(Vec<String>, String)> {
-    let rules = rules(&replacement(&spec(allowed), &[]), "from_buyers");
+    let rules = rules(&made(&spec(allowed), &[]), "from_buyers");
     let of_destinations = rules.iter().filter_map(|rule| {
         let statements = rule.as_array().unwrap();
         let verdict = statements.last().unwrap().as_object().unwrap().keys().next().unwrap().clone();
@@ -43,14 +47,31 @@ fn verdicts(allowed: &[&str]) -> Vec<(Vec<String>, String)> {
 
 #[test]
 fn the_table_is_replaced_in_one_transaction() {
-    let json = serde_json::to_value(replacement(&spec(&["0.0.0.0/0"]), &[])).unwrap();
+    let json = serde_json::to_value(made(&spec(&["0.0.0.0/0"]), &[])).unwrap();
     let table = json!({"table": {"family": "inet", "name": "imp_imp0"}});
     let commands = json["nftables"].as_array().unwrap();
+    let mark = commands[3]["add"]["set"]["name"].as_str();
+    assert_eq!(mark, Some("owner_1f"));
     assert_eq!(commands[..3], [json!({"add": table}), json!({"delete": table}), json!({"add": table})]);
     for command in &commands[3..] {
         let object = command["add"].as_object().unwrap().values().next().unwrap();
         assert_eq!((&object["family"], &object["table"]), (&json!("inet"), &json!("imp_imp0")));
     }
+}
+
+#[test]
+fn where_there_was_none_the_table_is_made_only_if_there_still_is_none() {
+    let json = serde_json::to_value(replacement(&spec(&["0.0.0.0/0"]), &[], "1f", false)).unwrap();
+    assert_eq!(json["nftables"][0]["create"]["table"]["name"], "imp_imp0");
+}
+
+#[test]
+fn networks_of_earlier_buyers_are_theirs_too_also_where_they_overlap() {
+    let earlier = ["10.7.0.0/16", "10.9.0.0/24"].map(|net| net.parse().unwrap()).to_vec();
+    let table = made(&ExitSpec { earlier, ..spec(&["0.0.0.0/0"]) }, &[]);
+    let prerouting = rules(&table, "prerouting");
+    let set = |rule: &Value| rule[0]["match"]["right"]["set"].as_array().unwrap().len();
+    assert_eq!((set(&prerouting[2]), set(&prerouting[3])), (2, 2), "{prerouting:?}");
 }
 
 #[test]
@@ -73,7 +94,7 @@ fn without_an_allowed_network_all_is_dropped() {
 
 #[test]
 fn mail_other_buyers_and_forged_senders_are_dropped_before_anything_is_accepted() {
-    let rules = rules(&replacement(&spec(&["0.0.0.0/0"]), &[]), "from_buyers");
+    let rules = rules(&made(&spec(&["0.0.0.0/0"]), &[]), "from_buyers");
     let accepts =
         |rule: &Value| rule.as_array().unwrap().iter().any(|statement| statement.get("accept").is_some());
     let first = rules.iter().position(accepts).unwrap();
@@ -91,15 +112,15 @@ fn mail_other_buyers_and_forged_senders_are_dropped_before_anything_is_accepted(
 
 #[test]
 fn speed_is_limited_for_each_buyer_and_way_only_if_it_is_set() {
-    let unlimited = serde_json::to_string(&replacement(&spec(&["0.0.0.0/0"]), &[])).unwrap();
+    let unlimited = serde_json::to_string(&made(&spec(&["0.0.0.0/0"]), &[])).unwrap();
     assert!(!unlimited.contains("\"up\"") && !unlimited.contains("\"down\""));
     for (bytes_per_sec, rate, unit) in
         [(1, 1, "bytes"), (125_000, 125_000, "bytes"), (12_500_000_000, 11_921, "mbytes")]
     {
         let spec = ExitSpec { bytes_per_sec: Some(bytes_per_sec), ..spec(&["0.0.0.0/0"]) };
-        let made = replacement(&spec, &[]);
+        let table = made(&spec, &[]);
         for (chain, name, buyer) in [("from_buyers", "up", "saddr"), ("to_buyers", "down", "daddr")] {
-            let rules = rules(&made, chain);
+            let rules = rules(&table, chain);
             let rule = rules.iter().find(|rule| rule[0]["meter"]["name"] == name).unwrap();
             assert_eq!(rule[0]["meter"]["key"]["payload"]["field"], buyer);
             let limit = &rule[0]["meter"]["stmt"]["limit"];
@@ -111,9 +132,9 @@ fn speed_is_limited_for_each_buyer_and_way_only_if_it_is_set() {
 
 #[test]
 fn own_addresses_are_let_through_only_one_by_one() {
-    let made = replacement(&spec(&["0.0.0.0/0", "10.0.0.0/8", "203.0.113.5/32"]), &[]);
+    let table = made(&spec(&["0.0.0.0/0", "10.0.0.0/8", "203.0.113.5/32"]), &[]);
     for chain in ["prerouting", "input"] {
-        let rules = rules(&made, chain);
+        let rules = rules(&table, chain);
         let to: Vec<&Value> = rules
             .iter()
             .filter(|rule| rule.as_array().unwrap().last().unwrap().get("accept").is_some())

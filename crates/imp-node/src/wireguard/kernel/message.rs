@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use imp_core::time::UnixMillis;
-use imp_core::vpn::PublicKey;
+use imp_core::vpn::{PresharedKey, PublicKey};
 use ipnet::IpNet;
 use netlink_packet_wireguard::{
     WireguardAddressFamily, WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute, WireguardCmd,
@@ -134,11 +134,15 @@ pub(super) fn read(messages: Vec<Message>, now: UnixMillis) -> Interface {
 
 /// Nothing for a peer without a name.
 fn read_peer(peer: WireguardPeer, now: UnixMillis) -> Option<PeerStatus> {
-    let mut key = None;
+    let (mut key, mut psk) = (None, None);
     let (mut allowed, mut endpoint, mut rx_bytes, mut tx_bytes, mut last_handshake) = Default::default();
     for attribute in peer.0 {
         match attribute {
             WireguardPeerAttribute::PublicKey(bytes) => key = Some(PublicKey::from_bytes(bytes)),
+            // All zero stands for none.
+            WireguardPeerAttribute::PresharedKey(bytes) if bytes != [0; 32] => {
+                psk = Some(PresharedKey::from_bytes(bytes));
+            }
             WireguardPeerAttribute::Endpoint(address) => endpoint = Some(address),
             WireguardPeerAttribute::RxBytes(bytes) => rx_bytes = bytes,
             WireguardPeerAttribute::TxBytes(bytes) => tx_bytes = bytes,
@@ -151,7 +155,7 @@ fn read_peer(peer: WireguardPeer, now: UnixMillis) -> Option<PeerStatus> {
             _ => {}
         }
     }
-    Some(PeerStatus { key: key?, allowed, endpoint, rx_bytes, tx_bytes, last_handshake })
+    Some(PeerStatus { key: key?, psk, allowed, endpoint, rx_bytes, tx_bytes, last_handshake })
 }
 
 fn read_network(network: WireguardAllowedIp) -> Option<IpNet> {

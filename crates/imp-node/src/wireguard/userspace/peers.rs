@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gotatun::device::configure::{DeviceWrite, PeerMut};
 use gotatun::device::{DeviceTransports, Error, Peer};
 use gotatun::x25519;
-use imp_core::vpn::PublicKey;
+use imp_core::vpn::{PresharedKey, PublicKey};
 use ipnet::IpNet;
 use ipnetwork::IpNetwork;
 
@@ -19,6 +19,7 @@ pub(super) async fn look(wireguard: &Wireguard) -> Vec<PeerStatus> {
         .into_iter()
         .map(|found| PeerStatus {
             key: PublicKey::from_bytes(found.peer.public_key.to_bytes()),
+            psk: found.peer.preshared_key.map(PresharedKey::from_bytes),
             allowed: networks(&found.peer.allowed_ips),
             endpoint: found.peer.endpoint,
             rx_bytes: found.stats.rx_bytes as u64,

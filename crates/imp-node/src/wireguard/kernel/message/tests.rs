@@ -145,6 +145,7 @@ fn an_interface_is_read_from_parts_of_which_one_goes_on_with_the_peer_of_the_oth
     let interface = read(vec![from_kernel(&first), from_kernel(&second)], UnixMillis(1_002_000));
     let peer = PeerStatus {
         key: PublicKey::from_bytes([1; 32]),
+        psk: None,
         allowed: vec!["10.0.0.5/32".parse().unwrap(), "10.0.0.6/32".parse().unwrap()],
         endpoint: None,
         rx_bytes: 222,
@@ -158,8 +159,10 @@ fn an_interface_is_read_from_parts_of_which_one_goes_on_with_the_peer_of_the_oth
 #[test]
 fn a_peer_that_never_spoke_has_no_handshake() {
     let mut inner = attribute(1, &[1; 32]);
+    inner.extend(attribute(2, &[7; 32]));
     inner.extend(attribute(6, &[0; 16]));
     let bytes = attribute(8 | NESTED, &attribute(NESTED, &inner));
     let interface = read(vec![from_kernel(&bytes)], UnixMillis(1_000_000));
     assert_eq!(interface.peers[0].last_handshake, None);
+    assert_eq!(interface.peers[0].psk, Some(PresharedKey::from_bytes([7; 32])));
 }
