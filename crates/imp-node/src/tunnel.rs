@@ -1,7 +1,7 @@
 //! Tunnels of this machine to sellers of VPN contracts: the interface, what goes through it, and the system's DNS.
 //!
 //! ```text
-//!  TunnelHost ─┬─ LinuxTunnels        note ─> interface impt<N> ─> peer ─> routes and rules ─> DNS
+//!  TunnelHost ─┬─ LinuxTunnels        note ─> walls ─> interface impt<N> ─> peer ─> routes and rules ─> DNS
 //!              └─ fake::FakeTunnels   notes what it is asked for, for tests
 //! ```
 //!
@@ -15,6 +15,7 @@ mod linux;
 mod note;
 mod plan;
 mod routing;
+mod walls;
 
 use std::fmt::Debug;
 use std::io;
@@ -134,6 +135,14 @@ pub enum TunnelError {
         /// What was tried, as a verb with its object.
         what: String,
         /// What the system says.
+        message: String,
+    },
+    /// The system refuses what keeps the seller out.
+    #[error("cannot {what}: {message}")]
+    Rules {
+        /// What was tried, as a verb with its object.
+        what: String,
+        /// What the program says.
         message: String,
     },
     /// The system's DNS cannot be set or put back.

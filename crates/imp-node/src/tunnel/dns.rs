@@ -187,7 +187,12 @@ async fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all().await
 }
 
-async fn run(what: &str, program: Option<&Path>, args: &[&str], input: &str) -> Result<(), TunnelError> {
+pub(super) async fn run(
+    what: &str,
+    program: Option<&Path>,
+    args: &[&str],
+    input: &str,
+) -> Result<(), TunnelError> {
     let Some(program) = program else {
         return Err(TunnelError::Dns { what: what.to_owned(), message: "its program is gone".to_owned() });
     };

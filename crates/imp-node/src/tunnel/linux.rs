@@ -5,19 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use imp_core::vpn::{Config, PrivateKey};
+use imp_core::vpn::{Config, KEEPALIVE_SECS, PrivateKey};
 use ipnet::IpNet;
 use tokio::sync::Mutex;
 
 use super::dns::Dns;
 use super::note::{MAX_TUNNELS, Note, Notes};
 use super::plan::Plan;
-use super::{TakenDown, Tunnel, TunnelError, TunnelHost, TunnelSpec, routing};
+use super::{TakenDown, Tunnel, TunnelError, TunnelHost, TunnelSpec, routing, walls};
 use crate::host::{netlink, routes};
 use crate::wireguard::{DeviceMaker, DevicePeer, DeviceSpec, TunnelDevice};
-
-/// How often something is said to the seller, so that routers on the way do not forget this end, in seconds.
-const KEEPALIVE_SECS: u16 = 25;
 
 /// This machine: its routes, its rules and its DNS.
 #[derive(Debug)]
@@ -48,7 +45,7 @@ impl LinuxTunnels {
             return Err(TunnelError::DnsTaken { interface: other.interface() });
         }
         for number in (0..MAX_TUNNELS).filter(|number| notes.iter().all(|note| note.number != *number)) {
-            let note = Note { number, takes_all: plan.takes_all, dns: None };
+            let note = Note { number, takes_all: plan.takes_all, dns: None, index: None };
             let is_free = netlink::with_kernel(async |kernel| routing::is_free(&kernel, &note).await).await;
             if is_free.map_err(|error| reading(&error))? {
                 return Ok(note);
@@ -72,6 +69,12 @@ impl LinuxTunnels {
             fwmark: Some(note.table()),
         };
         Ok(self.maker.open(spec).await?)
+    }
+
+    /// Notes which interface was made.
+    async fn note_index(&self, note: &mut Note) -> Result<(), TunnelError> {
+        note.index = index_of(&note.interface()).await?;
+        self.notes.keep(note).await
     }
 
     /// Has packets go through an interface.
@@ -117,9 +120,16 @@ impl LinuxTunnels {
         if let Some(device) = device {
             device.close().await;
         }
-        netlink::with_kernel(async |kernel| Ok(routing::clear(&kernel, note).await))
-            .await
-            .map_err(|error| reading(&error))??;
+        let now = index_of(&interface).await?;
+        let is_of_another = now.is_some() && note.index.is_some() && now != note.index;
+        if !is_of_another {
+            netlink::with_kernel(async |kernel| Ok(routing::clear(&kernel, note).await))
+                .await
+                .map_err(|error| reading(&error))??;
+            if let Err(error) = walls::remove(&interface).await {
+                tracing::debug!(interface, "{error}");
+            }
+        }
         let dns_left = dns?;
         if let Some(why) = &dns_left {
             tracing::warn!(interface, "{why}");
@@ -149,10 +159,19 @@ impl TunnelHost for LinuxTunnels {
             note.dns = Some(self.dns.plan(&note.interface(), server).await?);
         }
         self.notes.keep(&note).await?;
+        if let Err(error) = walls::put(&note.interface()).await {
+            tracing::warn!(
+                interface = note.interface(),
+                "the seller can reach whatever listens on this machine, and what is behind it: {error}"
+            );
+        }
         let device = match self.open(&note, &config, private_key).await {
             Ok(device) => device,
             Err(error) => return Err(self.undo(&note, None, error).await),
         };
+        if let Err(error) = self.note_index(&mut note).await {
+            return Err(self.undo(&note, Some(device.as_ref()), error).await);
+        }
         if let Err(error) = self.connect(device.as_ref(), &note, &plan, &config).await {
             return Err(self.undo(&note, Some(device.as_ref()), error).await);
         }
@@ -196,6 +215,12 @@ impl TunnelHost for LinuxTunnels {
     fn missing(&self) -> Option<String> {
         self.maker.missing()
     }
+}
+
+async fn index_of(interface: &str) -> Result<Option<u32>, TunnelError> {
+    netlink::with_kernel(async |kernel| netlink::index_of(&kernel, interface).await)
+        .await
+        .map_err(|error| reading(&error))
 }
 
 fn reading(error: &std::io::Error) -> TunnelError {

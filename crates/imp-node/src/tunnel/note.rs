@@ -29,6 +29,8 @@ pub(super) struct Note {
     pub(super) takes_all: bool,
     /// What is changed about DNS.
     pub(super) dns: Option<Change>,
+    /// The index of its interface, once there is one: another one of that name is not this node's.
+    pub(super) index: Option<u32>,
 }
 
 impl Note {
