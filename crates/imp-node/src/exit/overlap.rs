@@ -32,7 +32,7 @@ fn overlapping<'a>(subnet: Ipv4Net, interface: &str, routes: &'a [Route]) -> Opt
 mod tests {
     use super::*;
 
-    fn found<'a>(routes: &'a [Route]) -> Option<&'a Route> {
+    fn found(routes: &[Route]) -> Option<&Route> {
         overlapping("10.7.0.0/24".parse().unwrap(), "imp0", routes)
     }
 

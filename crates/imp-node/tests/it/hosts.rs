@@ -20,6 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Why hosts cannot be made, told once for each test. Panics where that may not be.
+#[expect(clippy::print_stdout, reason = "a test that looks at nothing has to say so")]
 pub(crate) fn cannot_be_made() -> bool {
     let missing: Vec<&str> = ["ip", "nft", "ping"].into_iter().filter(|name| !is_there(name)).collect();
     let why = if !rustix::process::geteuid().is_root() {
