@@ -10,7 +10,7 @@
 //!
 //! What is in memory is what is committed: a step is decided by the rules of `imp-core`, stored with the messages that it
 //! sends and the events that it publishes, and then applied. All of it happens under one lock, which is never held while a
-//! payment is made. Only meters are ahead of the store, by [`SAVE_METERS_EVERY`].
+//! payment is made. Only meters are ahead of the store, by half a minute.
 //!
 //! A payment of a buyer stands in the store from the commit that took it in; whatever the node dies of afterwards, the next
 //! run takes the row again and comes to the same end, which is a contract or a refund.
