@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use imp_core::vpn::config::ALLOWED_NETWORKS;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::address;
@@ -84,9 +85,7 @@ pub(super) fn build(settings: &mut Settings) -> VpnConfig {
             }
             Ok(net.trunc())
         }),
-        allowed_ips: settings.list("vpn.allowed_ips", "Write networks, for example 0.0.0.0/0", |text| {
-            text.parse().map_err(|_| "this is no network".to_owned())
-        }),
+        allowed_ips: allowed_ips(settings),
         dns: settings.lenient_or_default("vpn.dns", address::public_ip),
         device: settings.required("vpn.device", "Write auto, kernel or userspace", |text| {
             match text.to_ascii_lowercase().as_str() {
@@ -103,6 +102,23 @@ pub(super) fn build(settings: &mut Settings) -> VpnConfig {
             if path.is_absolute() { Ok(path) } else { Err("this is no absolute path".to_owned()) }
         }),
     }
+}
+
+/// What clients may reach: as many networks as a configuration of theirs can name.
+fn allowed_ips(settings: &mut Settings) -> Vec<IpNet> {
+    let networks = settings.list("vpn.allowed_ips", "Write networks, for example 0.0.0.0/0", |text| {
+        text.parse().map_err(|_| "this is no network".to_owned())
+    });
+    if networks.len() > *ALLOWED_NETWORKS.end() {
+        let why = format!(
+            "these are {} networks, and clients can be told {} at most",
+            networks.len(),
+            ALLOWED_NETWORKS.end()
+        );
+        let source = settings.source("vpn.allowed_ips");
+        settings.fault(source, "vpn.allowed_ips", None, &why, "Write fewer, wider networks");
+    }
+    networks
 }
 
 fn unless_zero(number: u64, unit: u64) -> Option<u64> {

@@ -159,6 +159,10 @@ fn vpn_settings_that_can_never_work_are_faults() {
         let text = fault(from_file(&format!("vpn: {{{key}: {value}}}")));
         assert!(text.contains(&format!("vpn.{key}")), "{text}");
     }
+    let many = |count: u8| (0..count).map(|n| format!("203.0.113.{n}/32")).collect::<Vec<_>>().join(", ");
+    let text = fault(from_file(&format!("vpn: {{allowed_ips: [{}]}}", many(65))));
+    assert!(text.contains("vpn.allowed_ips") && text.contains("65 networks"), "{text}");
+    assert!(from_file(&format!("vpn: {{allowed_ips: [{}]}}", many(64))).is_ok());
 }
 
 #[test]
