@@ -10,6 +10,8 @@ use crate::telemetry::metrics::Metrics;
 
 #[path = "../../../crates/imp-node/src/api/call.rs"]
 mod call;
+#[path = "../../../crates/imp-node/src/api/file.rs"]
+mod file;
 #[path = "../../../crates/imp-node/src/api/guard.rs"]
 pub mod guard;
 #[path = "../../../crates/imp-node/src/api/health.rs"]
